@@ -52,6 +52,7 @@ const (
 	RejectExcluded = "excluded"        // a rule of the site or an agent leaves it out
 	RejectInvalid  = "invalid"         // a field is missing, too long or wrong
 	RejectSkew     = "timestamp"       // its time is too far from now
+	RejectNoVisit  = "no_visit"        // an engagement whose visit is over
 	RejectConflict = "id_conflict"     // its id was used for another event
 	RejectRate     = "rate_limited"    // its site or address sends too many
 	RejectKey      = "site_of_the_key" // the key may not send events of that site
@@ -61,7 +62,7 @@ const (
 // told of as an error: it was a good request, and nobody wants the event.
 func (r Rejection) Dropped() bool {
 	switch r.Code {
-	case RejectBot, RejectSpam, RejectSite, RejectOrigin, RejectExcluded:
+	case RejectBot, RejectSpam, RejectSite, RejectOrigin, RejectExcluded, RejectNoVisit:
 		return true
 	}
 	return false

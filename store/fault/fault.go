@@ -9,3 +9,7 @@ package fault
 
 // Point marks a moment. Its name is one of [Points].
 func Point(string) {}
+
+// AckEarly is true in the build that is meant to lose events: the negative
+// control of the crash harness.
+const AckEarly = false

@@ -34,3 +34,7 @@ func Point(name string) {
 		select {} // the signal is on its way
 	}
 }
+
+// AckEarly makes ingest say 202 before the commit. The crash harness must find
+// the losses, or it would find none of ours.
+var AckEarly = os.Getenv("EIDER_FAULT_ACK_EARLY") != ""

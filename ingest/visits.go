@@ -1,0 +1,149 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/eider-analytics/eider/store/event"
+)
+
+// visitGap is the longest pause inside a visit.
+const visitGap = 30 * time.Minute
+
+// A touch is what a visit takes from its first event.
+type touch struct {
+	entryHostname, entryPath                               string
+	referrer, source, channel                              string
+	utmSource, utmMedium, utmCampaign, utmContent, utmTerm string
+	clickID                                                string
+	browser, browserVersion, os, osVersion, device         string
+	screen                                                 int32
+	language, country, region, regionName, city            string
+	cityID                                                 int64
+}
+
+func touchOf(e *event.Event) touch {
+	return touch{
+		e.EntryHostname, e.EntryPath,
+		e.Referrer, e.Source, e.Channel,
+		e.UTMSource, e.UTMMedium, e.UTMCampaign, e.UTMContent, e.UTMTerm,
+		e.ClickID,
+		e.Browser, e.BrowserVersion, e.OS, e.OSVersion, e.Device,
+		e.Screen,
+		e.Language, e.Country, e.Region, e.RegionName, e.City,
+		e.CityID,
+	}
+}
+
+func (t *touch) apply(e *event.Event) {
+	e.EntryHostname, e.EntryPath = t.entryHostname, t.entryPath
+	e.Referrer, e.Source, e.Channel = t.referrer, t.source, t.channel
+	e.UTMSource, e.UTMMedium, e.UTMCampaign, e.UTMContent, e.UTMTerm = t.utmSource, t.utmMedium, t.utmCampaign, t.utmContent, t.utmTerm
+	e.ClickID = t.clickID
+	e.Browser, e.BrowserVersion, e.OS, e.OSVersion, e.Device = t.browser, t.browserVersion, t.os, t.osVersion, t.device
+	e.Screen = t.screen
+	e.Language, e.Country, e.Region, e.RegionName, e.City = t.language, t.country, t.region, t.regionName, t.city
+	e.CityID = t.cityID
+}
+
+// A visit is one visitor's events with no pause over visitGap.
+type visit struct {
+	id          int64 // Seq of its first event
+	start       int64 // Time of its first event, µs
+	first, last int64 // earliest and latest Time, µs: events may come late
+	touch       touch
+}
+
+// visits are the open visits, by visitor. One goroutine owns them: the writer.
+//
+// When there are too many, the one that has been quiet longest is closed early,
+// and counted: its visitor's next event begins another visit.
+type visits struct {
+	open   *simplelru.LRU[event.ID, *visit]
+	closed uint64 // early, for want of room
+}
+
+func newVisits(size int) *visits {
+	v := &visits{}
+	v.open, _ = simplelru.NewLRU[event.ID, *visit](max(size, 1), nil) // fails for a size below 1 only
+	return v
+}
+
+// assign gives an event the visit it belongs to, and makes one if there is none.
+// It says false for an engagement without a visit: nothing was read that had not
+// been opened, so it is left out.
+func (v *visits) assign(e *event.Event, yesterday event.ID) bool {
+	if e.Visitor.IsZero() {
+		return true
+	}
+	vis := v.find(e, yesterday)
+	if vis == nil {
+		if e.Name == event.Engagement {
+			return false
+		}
+		v.begin(e)
+		return true
+	}
+	vis.first, vis.last = min(vis.first, e.Time), max(vis.last, e.Time)
+	e.Visit, e.VisitStart = vis.id, vis.start
+	vis.touch.apply(e)
+	return true
+}
+
+// find returns the visit that e goes on with, or nil.
+func (v *visits) find(e *event.Event, yesterday event.ID) *visit {
+	if vis, ok := v.open.Get(e.Visitor); ok && vis.near(e.Time) {
+		return vis
+	}
+	if yesterday.IsZero() {
+		return nil
+	}
+	vis, ok := v.open.Get(yesterday)
+	if !ok || !vis.near(e.Time) {
+		return nil
+	}
+	v.put(e.Visitor, vis) // the visit stays, the visitor is another from today
+	return vis
+}
+
+func (vis *visit) near(t int64) bool {
+	gap := visitGap.Microseconds()
+	return t >= vis.first-gap && t <= vis.last+gap
+}
+
+// begin makes e the first event of a visit.
+func (v *visits) begin(e *event.Event) {
+	e.Visit, e.VisitStart = e.Seq, e.Time
+	v.put(e.Visitor, &visit{id: e.Seq, start: e.Time, first: e.Time, last: e.Time, touch: touchOf(e)})
+}
+
+func (v *visits) put(visitor event.ID, vis *visit) {
+	if v.open.Add(visitor, vis) {
+		v.closed++
+	}
+}
+
+// restore takes up what an event that is already stored says of its visit.
+func (v *visits) restore(e *event.Event) {
+	if e.Visitor.IsZero() {
+		return
+	}
+	vis, ok := v.open.Get(e.Visitor)
+	if !ok || vis.id != e.Visit {
+		vis = &visit{id: e.Visit, start: e.VisitStart, first: e.Time, last: e.Time, touch: touchOf(e)}
+		v.put(e.Visitor, vis)
+	}
+	vis.first, vis.last = min(vis.first, e.Time), max(vis.last, e.Time)
+}
+
+// expire closes the visits whose last event is more than a gap before now.
+func (v *visits) expire(now int64) {
+	for {
+		visitor, vis, ok := v.open.GetOldest()
+		if !ok || vis.last >= now-visitGap.Microseconds() {
+			return
+		}
+		v.open.Remove(visitor)
+	}
+}
