@@ -1,0 +1,387 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/eider-analytics/eider/store/event"
+	"github.com/eider-analytics/eider/store/fault"
+	"github.com/eider-analytics/eider/store/ledger"
+)
+
+// A generation is one table of hot rows. Rows are only added, to the newest; a
+// generation goes as a whole, when all its rows are in parts.
+type generation struct {
+	table string // as SQL names it
+	rows  int64
+	last  int64 // Seq of its newest row
+}
+
+// sqlTypes are the types of hot columns, which are those that read_parquet gives
+// to the columns of a part.
+var sqlTypes = map[event.Kind]string{
+	event.Int64:   "BIGINT",
+	event.Int32:   "INTEGER",
+	event.Bool:    "BOOLEAN",
+	event.Text:    "VARCHAR",
+	event.Time:    "TIMESTAMP WITH TIME ZONE",
+	event.UUID:    "UUID",
+	event.Decimal: "DECIMAL(18,4)",
+	event.JSON:    "VARCHAR",
+}
+
+var (
+	columnList    = columns(func(c event.Column) string { return `"` + c.Name + `"` })
+	columnTypes   = columns(func(c event.Column) string { return `"` + c.Name + `" ` + sqlTypes[c.Kind] })
+	emptyRelation = "SELECT " + columns(func(c event.Column) string {
+		return "NULL::" + sqlTypes[c.Kind] + ` AS "` + c.Name + `"`
+	}) + " WHERE false"
+)
+
+func columns(f func(event.Column) string) string {
+	var list []string
+	for _, c := range event.Columns {
+		list = append(list, f(c))
+	}
+	return strings.Join(list, ", ")
+}
+
+// Flush adds a batch to the hot rows; every snapshot taken after it returns has
+// them. The batch is in the order of Seq, follows the one before, and is already
+// in the journal; events that the lens has read from there itself are skipped.
+// Flush keeps nothing of it.
+//
+// After an error the lens is not to be trusted: call [Store.Rebuild].
+func (s *Store) Flush(ctx context.Context, batch []event.Event) error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	if err := s.usable(); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	if err := s.flush(ctx, batch); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
+}
+
+// flush is Flush with flushing held.
+func (s *Store) flush(ctx context.Context, batch []event.Event) error {
+	l, v, err := s.present()
+	if err != nil {
+		return err
+	}
+	for len(batch) > 0 && batch[0].Seq <= v.flushed {
+		batch = batch[1:]
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	began := time.Now()
+	// What is accepted is stored, even if whoever asked for it has gone.
+	hot, err := s.add(context.WithoutCancel(ctx), l, v.hot, batch)
+	if err != nil {
+		return err
+	}
+	fault.Point("flush: inserted")
+	s.change(func(v *view) trash {
+		v.hot, v.flushed = hot, batch[len(batch)-1].Seq
+		s.stats.flushes++
+		s.stats.flush = Work{At: s.opts.Now(), Took: time.Since(began), Events: int64(len(batch))}
+		return trash{}
+	})
+	return nil
+}
+
+// present returns the lens and the current view.
+func (s *Store) present() (*lens, *view, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lens == nil {
+		return nil, nil, ErrLens
+	}
+	return s.lens, s.view, nil
+}
+
+// add inserts a batch into the newest of the generations, or into a new one, and
+// returns the generations as they are then, with flushing held.
+func (s *Store) add(ctx context.Context, l *lens, hot []generation, batch []event.Event) ([]generation, error) {
+	hot = slices.Clone(hot)
+	if n := len(hot); n == 0 || hot[n-1].rows >= s.opts.PublishRows {
+		g, err := s.newGeneration(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		hot = append(hot, g)
+	}
+	g := &hot[len(hot)-1]
+	if err := l.insert(ctx, g.table, batch); err != nil {
+		return nil, err
+	}
+	g.rows += int64(len(batch))
+	g.last = batch[len(batch)-1].Seq
+	return hot, nil
+}
+
+func (s *Store) newGeneration(ctx context.Context, l *lens) (generation, error) {
+	table := fmt.Sprintf("hot.g%d", s.nextGen)
+	s.nextGen++
+	if err := l.exec(ctx, "CREATE TABLE "+table+" ("+columnTypes+")"); err != nil {
+		return generation{}, fmt.Errorf("make hot table: %w", err)
+	}
+	return generation{table: table}, nil
+}
+
+// rotate makes the next flush start a new generation, so that those there are can
+// go when what they hold now is published. It returns the newest Seq they hold.
+func (s *Store) rotate(ctx context.Context) (int64, error) {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	l, v, err := s.present()
+	if err != nil {
+		return 0, err
+	}
+	if n := len(v.hot); n == 0 || v.hot[n-1].rows == 0 {
+		return v.flushed, nil
+	}
+	g, err := s.newGeneration(ctx, l)
+	if err != nil {
+		return 0, err
+	}
+	s.change(func(v *view) trash {
+		v.hot = append(slices.Clone(v.hot), g)
+		return trash{}
+	})
+	return v.flushed, nil
+}
+
+// shed takes the generations out whose rows are all in parts.
+func (s *Store) shed() {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	s.change(func(v *view) trash {
+		t := trash{lens: s.lens}
+		var kept []generation
+		for _, g := range v.hot {
+			if g.rows > 0 && g.last <= v.published {
+				t.tables = append(t.tables, g.table)
+			} else {
+				kept = append(kept, g)
+			}
+		}
+		v.hot = kept
+		return t
+	})
+}
+
+// loadRows is about how many events of the journal are inserted at once.
+const loadRows = 8192
+
+// load inserts what the journal holds after a Seq into l and returns hot with
+// those rows, with flushing and boundary held.
+func (s *Store) load(ctx context.Context, l *lens, hot []generation, after int64) ([]generation, error) {
+	var batch []event.Event
+	insert := func() (err error) {
+		if len(batch) > 0 {
+			hot, err = s.add(ctx, l, hot, batch)
+			batch = batch[:0]
+		}
+		return err
+	}
+	err := s.ledger.Groups(ctx, after, func(g ledger.Group) error {
+		events, err := event.Decode(string(g.Payload))
+		if err != nil {
+			return fmt.Errorf("journal group %d: %w", g.First, err)
+		}
+		for len(events) > 0 && events[0].Seq <= after {
+			events = events[1:]
+		}
+		if batch = append(batch, events...); len(batch) < loadRows {
+			return nil
+		}
+		return insert()
+	})
+	if err == nil {
+		err = insert()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read journal into lens: %w", err)
+	}
+	return hot, nil
+}
+
+// catchUp flushes what the journal holds and the lens does not. Whoever brings
+// the same events later is told nothing: they are skipped.
+func (s *Store) catchUp(ctx context.Context) error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	s.boundary.Lock()
+	defer s.boundary.Unlock()
+	l, v, err := s.present()
+	if err != nil {
+		return err
+	}
+	hot, err := s.load(ctx, l, v.hot, v.flushed)
+	if err != nil {
+		return err
+	}
+	s.change(func(v *view) trash {
+		v.hot, v.flushed = hot, newest(hot, v.flushed)
+		return trash{}
+	})
+	return nil
+}
+
+// newest returns the Seq of the newest hot row, and at least flushed.
+func newest(hot []generation, flushed int64) int64 {
+	for _, g := range hot {
+		flushed = max(flushed, g.last)
+	}
+	return flushed
+}
+
+// A batch turns events into an Arrow record. It is reused, not shared.
+type batch struct {
+	schema  *arrow.Schema
+	columns []array.Builder
+}
+
+func newBatch() *batch {
+	types := map[event.Kind]arrow.DataType{
+		event.Int64:   arrow.PrimitiveTypes.Int64,
+		event.Int32:   arrow.PrimitiveTypes.Int32,
+		event.Bool:    arrow.FixedWidthTypes.Boolean,
+		event.Text:    arrow.BinaryTypes.String,
+		event.Time:    &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"},
+		event.UUID:    &arrow.FixedSizeBinaryType{ByteWidth: len(event.ID{})},
+		event.Decimal: &arrow.Decimal128Type{Precision: 18, Scale: 4},
+		event.JSON:    arrow.BinaryTypes.String,
+	}
+	var fields []arrow.Field
+	b := &batch{}
+	for _, c := range event.Columns {
+		field := arrow.Field{Name: c.Name, Type: types[c.Kind], Nullable: c.Nullable}
+		if c.Kind == event.UUID { // by this DuckDB knows it; the package extensions would bring Thrift with it
+			field.Metadata = arrow.MetadataFrom(map[string]string{"ARROW:extension:name": "arrow.uuid", "ARROW:extension:metadata": ""})
+		}
+		fields = append(fields, field)
+		b.columns = append(b.columns, array.NewBuilder(memory.DefaultAllocator, types[c.Kind]))
+	}
+	b.schema = arrow.NewSchema(fields, nil)
+	return b
+}
+
+// record returns the events as a record, which the caller releases.
+func (b *batch) record(events []event.Event) arrow.RecordBatch {
+	arrays := make([]arrow.Array, len(b.columns))
+	for i, c := range event.Columns {
+		appendColumn(b.columns[i], c, events)
+		arrays[i] = b.columns[i].NewArray()
+		defer arrays[i].Release()
+	}
+	return array.NewRecordBatch(b.schema, arrays, int64(len(events)))
+}
+
+func appendColumn(to array.Builder, c event.Column, events []event.Event) {
+	to.Reserve(len(events))
+	put := appender(to, c)
+	for i := range events {
+		if c.Null(&events[i]) {
+			to.AppendNull()
+		} else {
+			put(&events[i])
+		}
+	}
+}
+
+func appender(to array.Builder, c event.Column) func(*event.Event) {
+	switch to := to.(type) {
+	case *array.Int64Builder:
+		return func(e *event.Event) { to.Append(c.Num(e)) }
+	case *array.Int32Builder:
+		return func(e *event.Event) { to.Append(int32(c.Num(e))) }
+	case *array.BooleanBuilder:
+		return func(e *event.Event) { to.Append(c.Num(e) != 0) }
+	case *array.TimestampBuilder:
+		return func(e *event.Event) { to.Append(arrow.Timestamp(c.Num(e))) }
+	case *array.Decimal128Builder:
+		return func(e *event.Event) { to.Append(decimal128.FromI64(c.Num(e))) }
+	case *array.StringBuilder:
+		return func(e *event.Event) { to.Append(valid(c.Str(e))) }
+	case *array.FixedSizeBinaryBuilder:
+		return func(e *event.Event) {
+			id := c.ID(e)
+			to.Append(id[:])
+		}
+	}
+	panic(fmt.Sprintf("store: internal error: no way to append to a %T", to))
+}
+
+// valid returns s as DuckDB can take it. Ingest lets nothing else in; but what is
+// in the journal must go in, or the store would never open again.
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// insert adds events to a hot table in one transaction.
+//
+// The record is a view on memory that only this transaction may read: it is made
+// and dropped inside it, so that no other connection ever sees its name.
+func (l *lens) insert(ctx context.Context, table string, events []event.Event) (err error) {
+	record := l.batch.record(events)
+	defer record.Release()
+	if _, err := l.writer.ExecContext(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	release, err := l.register(record)
+	if err == nil {
+		defer release()
+		err = l.exec(ctx, "INSERT INTO "+table+" SELECT * FROM incoming", "DROP VIEW incoming", "COMMIT")
+	}
+	if err != nil {
+		_, undo := l.writer.ExecContext(ctx, "ROLLBACK")
+		return errors.Join(err, undo)
+	}
+	return nil
+}
+
+func (l *lens) exec(ctx context.Context, stmts ...string) error {
+	for _, stmt := range stmts {
+		if _, err := l.writer.ExecContext(ctx, stmt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// register makes the view incoming of a record.
+func (l *lens) register(record arrow.RecordBatch) (release func(), err error) {
+	reader, err := array.NewRecordReader(record.Schema(), []arrow.RecordBatch{record})
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Release()
+	err = l.writer.Raw(func(conn any) error {
+		a, err := duckdb.NewArrowFromConn(conn.(driver.Conn))
+		if err != nil {
+			return err
+		}
+		release, err = a.RegisterView(reader, "incoming")
+		return err
+	})
+	return release, err
+}
