@@ -3,6 +3,15 @@ package fault
 // Points are all the moments, sorted. A crash test that does not reach one of
 // them fails.
 var Points = []string{
+	"compact: before part",
+	"compact: committed",
+	"compact: part written",
+	"discard: before unlink",
+	"discard: unlinked",
+	"erase: before part",
+	"erase: committed",
+	"erase: part written",
+	"flush: inserted",
 	"ledger: after checkpoint",
 	"ledger: after history commit",
 	"ledger: after id pages",
@@ -13,4 +22,17 @@ var Points = []string{
 	"ledger: before id pages",
 	"ledger: before journal commit",
 	"ledger: before trim",
+	"publish: before part",
+	"publish: committed",
+	"publish: part written",
+	"publish: parts written",
+	"quarantine: after",
+	"quarantine: before",
+	"replace: before commit",
+	"replace: committed",
+	"retain: committed",
+	"start: before sweep",
+	"start: journal read",
+	"start: lens open",
+	"start: swept",
 }
