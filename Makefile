@@ -1,0 +1,20 @@
+# Every target is one line; `go test ./...` with this GOFLAGS works alone.
+export GOFLAGS := -tags=netgo,osusergo,sqlite_omit_load_extension,duckdb_arrow
+export CGO_ENABLED := 1
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -linkmode external -extldflags "-static" -X main.version=$(VERSION)
+N ?= 20
+FUZZTIME ?= 10s
+
+.PHONY: build run test race fuzz bench lint e2e image crash
+
+build:; @.ci/needs && go build -trimpath -ldflags '$(LDFLAGS)' -o bin/eider ./cmd/eider
+run: build; ./bin/eider serve
+test: lint build; .ci/needs test && go test ./... && $(MAKE) fuzz FUZZTIME=3s
+race:; go test -race ./...
+fuzz:; .ci/fuzz $(FUZZTIME)
+bench:; go test -run '^$$' -bench . -benchtime 1x ./...
+lint:; .ci/lint
+e2e:; @.ci/needs test && go test -count=1 ./cmd/eider
+crash:; @.ci/needs test && EIDER_CRASH_ROUNDS=$(N) go test -count=1 -timeout 0 -v -run Crash ./cmd/eider
+image:; docker build --build-arg VERSION=$(VERSION) -t eider:$(VERSION) -t eider:latest .
