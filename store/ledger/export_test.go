@@ -22,3 +22,34 @@ func (l *Ledger) Checkpoint() {
 	default:
 	}
 }
+
+// A Syncer is the goroutine that syncs for the durability OS, without a ledger.
+type Syncer struct{ l *Ledger }
+
+// StartSyncer starts one that calls sync.
+func StartSyncer(sync func() error) Syncer {
+	l := &Ledger{pending: make(chan struct{}, 1), stop: make(chan struct{}), syncFile: sync}
+	l.done.Go(l.syncer)
+	return Syncer{l}
+}
+
+// Pending says that a group has been appended.
+func (s Syncer) Pending() {
+	select {
+	case s.l.pending <- struct{}{}:
+	default:
+	}
+}
+
+// Stop ends it.
+func (s Syncer) Stop() {
+	close(s.l.stop)
+	s.l.done.Wait()
+}
+
+// HurryChecks makes checkpoints give up on readers at once.
+func (l *Ledger) HurryChecks() {
+	if _, err := l.checks.Exec("PRAGMA busy_timeout = 1"); err != nil {
+		panic(err)
+	}
+}
