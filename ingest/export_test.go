@@ -1,0 +1,80 @@
+package ingest
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/eider-analytics/eider/store/event"
+)
+
+// An Item is the part of an item that the tests look at.
+type Item struct {
+	Name, URL, Referrer, Props, Amount, Currency string
+	Domains                                      []string
+	Interactive, Hash                            bool
+	Width, Scroll                                int32
+	EngagedMS                                    int64
+	ID, User                                     string
+	Time                                         time.Time
+	Addr                                         netip.Addr
+}
+
+func (it *item) export() Item {
+	return Item{it.Name, it.URL, it.Referrer, it.Props, it.Amount, it.Currency, it.Domains,
+		it.Interactive, it.Hash, it.Width, it.Scroll, it.EngagedMS, it.ID, it.User, it.Time, it.Addr}
+}
+
+func DecodeEvent(body []byte) (Item, error) {
+	it, err := decodeEvent(body)
+	return it.export(), err
+}
+
+func DecodePixel(q url.Values) (Item, error) {
+	it, err := pixelItem(q)
+	return it.export(), err
+}
+
+// DecodeBatch returns the items and, at the same index, the errors of a batch.
+func DecodeBatch(body string, ndjson bool) (items []Item, errs []error, err error) {
+	all, err := decodeBatch(strings.NewReader(body), ndjson)
+	for i := range all {
+		items, errs = append(items, all[i].item.export()), append(errs, all[i].err)
+	}
+	return items, errs, err
+}
+
+// Classify parses a line of a log and says what it is.
+func Classify(line string, combined bool) (name, skip, target string, at time.Time) {
+	l, ok := parseLogLine(line, combined)
+	if !ok {
+		return "", skipDamaged, "", time.Time{}
+	}
+	name, skip = l.classify()
+	return name, skip, l.target, l.time
+}
+
+// A VisitTable is a table of open visits without the writer around it.
+type VisitTable struct{ v *visits }
+
+func NewVisitTable(size int) VisitTable { return VisitTable{newVisits(size)} }
+
+func (t VisitTable) Assign(e *event.Event, yesterday event.ID) bool {
+	return t.v.assign(e, yesterday)
+}
+func (t VisitTable) Restore(e *event.Event) { t.v.restore(e) }
+func (t VisitTable) Len() int               { return t.v.open.Len() }
+func (t VisitTable) Expire(now int64)       { t.v.expire(now) }
+
+// Visitors returns who a client is at a time, today and the day before.
+func (in *Ingest) Visitors(ctx context.Context, site string, zone *time.Location, t time.Time, addr, userAgent string) (today, yesterday event.ID, err error) {
+	return in.identity.visitor(ctx, site, zone, t, netip.MustParseAddr(addr), userAgent)
+}
+
+// IDs returns how many ids the window holds.
+func (in *Ingest) IDs(ctx context.Context) (n int, err error) {
+	err = in.writer.do(ctx, func() { n = in.writer.window.ids() })
+	return n, err
+}
