@@ -1,0 +1,179 @@
+package server
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+const (
+	maxEvent  = 64 << 10 // of POST /api/event
+	maxBatch  = 10 << 20 // of POST /api/events, decompressed
+	maxAsk    = 64 << 10 // of what an operator or a query sends
+	maxWindow = 8 << 20  // of zstd: what every decoder must support (RFC 9659)
+
+	// writeTimeout is how long an answer may take to be taken; a stream may
+	// take that long for each piece.
+	writeTimeout = 60 * time.Second
+)
+
+// readBody reads a whole small body that is not compressed.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if len(r.Header["Content-Encoding"]) > 0 {
+		return nil, refuse(http.StatusUnsupportedMediaType, "encoding", "send this body uncompressed")
+	}
+	body := http.MaxBytesReader(w, r.Body, limit)
+	if r.ContentLength < 0 || r.ContentLength > limit {
+		return io.ReadAll(body)
+	}
+	buf := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(body, buf)
+	return buf, err
+}
+
+// openBody returns a reader of a body without its compression. Not more than
+// limit bytes come out of it, however small the body was: a bomb costs what the
+// limit costs. No limit is 0.
+func openBody(w http.ResponseWriter, r *http.Request, limit int64) (io.ReadCloser, error) {
+	body := r.Body
+	if limit > 0 {
+		if r.ContentLength > limit {
+			return nil, &http.MaxBytesError{Limit: limit}
+		}
+		body = http.MaxBytesReader(w, body, limit)
+	}
+	encodings := r.Header["Content-Encoding"]
+	if len(encodings) == 0 || len(encodings) == 1 && encodings[0] == "identity" {
+		return body, nil
+	}
+	if len(encodings) > 1 {
+		return nil, refuse(http.StatusUnsupportedMediaType, "encoding", "compress the body once")
+	}
+	var plain io.ReadCloser
+	switch encodings[0] {
+	case "gzip":
+		zr, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, inflateError(err)
+		}
+		plain = zr
+	case "zstd":
+		zr, err := zstd.NewReader(body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, inflateError(err)
+		}
+		plain = zr.IOReadCloser()
+	default:
+		return nil, refuse(http.StatusUnsupportedMediaType, "encoding", "compress the body with gzip or zstd or not at all")
+	}
+	return &inflated{plain: plain, limit: limit, left: limit}, nil
+}
+
+// An inflated reads a decompressor up to a limit.
+type inflated struct {
+	plain io.ReadCloser
+	limit int64
+	left  int64
+}
+
+func (b *inflated) Read(p []byte) (int, error) {
+	if b.limit == 0 {
+		n, err := b.plain.Read(p)
+		return n, inflateError(err)
+	}
+	if int64(len(p)) > b.left+1 { // one more byte tells whether there are more
+		p = p[:b.left+1]
+	}
+	n, err := b.plain.Read(p)
+	if int64(n) > b.left {
+		return int(b.left), &http.MaxBytesError{Limit: b.limit}
+	}
+	b.left -= int64(n)
+	return n, inflateError(err)
+}
+
+func (b *inflated) Close() error { return b.plain.Close() }
+
+// inflateError tells damaged compression, the client's fault, from errors of the
+// connection, which are what they are.
+func inflateError(err error) error {
+	var large *http.MaxBytesError
+	switch {
+	case err == nil, err == io.EOF, errors.As(err, &large), errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return refuse(http.StatusRequestEntityTooLarge, "too_large", "compress the body with a window of at most 8 MiB")
+	}
+	return refuse(http.StatusBadRequest, "encoding", "the compressed body is damaged: %v", err)
+}
+
+// A patient reader lets a body take as long as it likes, so long as it does not
+// stand still.
+type patient struct {
+	io.ReadCloser
+	conn  *http.ResponseController
+	pause time.Duration
+}
+
+func (b patient) Read(p []byte) (int, error) {
+	if err := b.conn.SetReadDeadline(time.Now().Add(b.pause)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// A stream writes an answer of any length. It gives every piece time to be
+// taken, and knows whether the answer has begun.
+type stream struct {
+	w    http.ResponseWriter
+	conn *http.ResponseController
+	sent bool
+}
+
+func newStream(w http.ResponseWriter) *stream {
+	return &stream{w: w, conn: http.NewResponseController(w)}
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	s.sent = s.sent || len(p) > 0
+	return s.w.Write(p)
+}
+
+// flush sends what has been written.
+func (s *stream) flush() { _ = s.conn.Flush() }
+
+// mediaType checks the type of a body against those a route takes; "" among
+// them lets it be left out.
+func mediaType(r *http.Request, types ...string) (string, error) {
+	given := r.Header.Get("Content-Type")
+	kind, _, err := mime.ParseMediaType(given)
+	if given != "" && err != nil || !slices.Contains(types, kind) {
+		return "", refuse(http.StatusUnsupportedMediaType, "media_type", "send the body with Content-Type %s", types[0])
+	}
+	return kind, nil
+}
+
+// firstByte looks at the first byte of a body that is not white space, without
+// taking it.
+func firstByte(b *bufio.Reader) (byte, error) {
+	for {
+		c, err := b.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return c, b.UnreadByte()
+		}
+	}
+}

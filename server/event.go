@@ -1,0 +1,303 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/eider-analytics/eider/store/event"
+)
+
+// Ingest takes events in. When it returns nil the accepted ones are durable. It
+// keeps neither the body nor what a Client holds.
+type Ingest interface {
+	// Event takes the body of POST /api/event, of at most 64 KiB.
+	Event(ctx context.Context, body []byte, c event.Client) (event.Result, error)
+	// Pixel takes the query of the pixel.
+	Pixel(ctx context.Context, q url.Values, c event.Client) (event.Result, error)
+	// Batch takes a JSON array, or one JSON object a line. body is without
+	// compression and ends with an error where the limit is. Events of another
+	// site than the given one are rejected; "" allows all.
+	Batch(ctx context.Context, body io.Reader, ndjson bool, c event.Client, site string) (event.Result, error)
+}
+
+// Importer reads logs and other tools' exports. It calls progress from the
+// goroutine that called it.
+type Importer interface {
+	Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error)
+}
+
+// postEvent is Plausible's Events API: its answers are Plausible's.
+func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
+	allowAnyone(w)
+	if _, err := mediaType(r, "application/json", "text/plain", ""); err != nil {
+		return err
+	}
+	c := s.client(r)
+	if r.Header.Get("X-Debug-Request") == "true" {
+		writeText(w, http.StatusOK, c.Addr.String())
+		return nil
+	}
+	body, err := readBody(w, r, maxEvent)
+	if err != nil {
+		return err
+	}
+	result, err := s.o.Ingest.Event(r.Context(), body, c)
+	var field *event.FieldError
+	if errors.As(err, &field) {
+		writeJSON(w, http.StatusBadRequest, fieldErrors(field.Field, field.Message))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, rejected := range result.Rejected {
+		if !rejected.Dropped() && result.Accepted+result.Duplicates == 0 {
+			writeJSON(w, http.StatusBadRequest, fieldErrors("request", rejected.Message))
+			return nil
+		}
+	}
+	if n := len(result.Rejected); n > 0 {
+		w.Header().Set("X-Plausible-Dropped", strconv.Itoa(n))
+	}
+	writeText(w, http.StatusAccepted, "ok")
+	return nil
+}
+
+// fieldErrors is how Plausible says that an event is wrong.
+func fieldErrors(field, message string) any {
+	return map[string]map[string][]string{"errors": {field: {message}}}
+}
+
+// preflight lets every page send events: no cookie, no credential, no answer
+// that says anything.
+func (s *Server) preflight(w http.ResponseWriter, r *http.Request) error {
+	allowAnyone(w)
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Debug-Request")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func allowAnyone(w http.ResponseWriter) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Access-Control-Expose-Headers", "X-Plausible-Dropped")
+}
+
+// gif is the smallest transparent picture.
+const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
+// pixel answers with a picture whatever becomes of the event: a page that shows
+// a broken one is worse than an event that is missing, and ingest counts it.
+func (s *Server) pixel(w http.ResponseWriter, r *http.Request) error {
+	allowAnyone(w)
+	if r.Method == http.MethodGet { // a HEAD comes from a link checker
+		if _, err := s.o.Ingest.Pixel(r.Context(), r.URL.Query(), s.client(r)); err != nil {
+			s.log.Debug("pixel not counted", "err", err)
+		}
+	}
+	w.Header().Set("Content-Type", "image/gif")
+	w.Header().Set("Content-Length", strconv.Itoa(len(gif)))
+	_, _ = io.WriteString(w, gif)
+	return nil
+}
+
+type batchAnswer struct {
+	Accepted   int             `json:"accepted"`
+	Duplicates int             `json:"duplicates"`
+	Rejected   []rejectionJSON `json:"rejected"`
+	LastSeq    int64           `json:"last_seq"`
+}
+
+type rejectionJSON struct {
+	Index int    `json:"index"`
+	Code  string `json:"code"`
+	Error string `json:"error"`
+}
+
+func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
+	kind, err := mediaType(r, "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "text/plain", "")
+	if err != nil {
+		return err
+	}
+	// Ten megabytes over a thin line take their time.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(4 * s.o.BodyTimeout))
+	body, err := openBody(w, r, maxBatch)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	in := bufio.NewReaderSize(body, 32<<10)
+	first, err := firstByte(in)
+	if err == io.EOF {
+		return refuse(http.StatusBadRequest, "invalid", "the body is empty; send a JSON array or one JSON object a line")
+	}
+	if err != nil {
+		return err
+	}
+	lines := first != '[' || kind != "application/json" && kind != "text/plain" && kind != ""
+	result, err := s.o.Ingest.Batch(r.Context(), in, lines, s.client(r), callOf(r).who.site)
+	if err != nil {
+		return err
+	}
+	answer := batchAnswer{Accepted: result.Accepted, Duplicates: result.Duplicates, Rejected: []rejectionJSON{}, LastSeq: result.LastSeq}
+	for _, x := range result.Rejected {
+		answer.Rejected = append(answer.Rejected, rejectionJSON{Index: x.Index, Code: x.Code, Error: x.Message})
+	}
+	writeJSON(w, http.StatusAccepted, answer)
+	return nil
+}
+
+// client gathers what a request says about the one who sent it.
+func (s *Server) client(r *http.Request) event.Client {
+	h := r.Header
+	c := event.Client{
+		Addr:      s.o.Proxy.Client(r),
+		UserAgent: h.Get("User-Agent"),
+		Hints: event.Hints{
+			Brands:          h.Get("Sec-Ch-Ua-Full-Version-List"),
+			Platform:        h.Get("Sec-Ch-Ua-Platform"),
+			PlatformVersion: h.Get("Sec-Ch-Ua-Platform-Version"),
+			Mobile:          h.Get("Sec-Ch-Ua-Mobile"),
+			Model:           h.Get("Sec-Ch-Ua-Model"),
+		},
+		Language: h.Get("Accept-Language"),
+		Origin:   h.Get("Origin"),
+		Private:  h.Get("Sec-Gpc") == "1" || h.Get("Dnt") == "1",
+	}
+	if c.Hints.Brands == "" {
+		c.Hints.Brands = h.Get("Sec-Ch-Ua")
+	}
+	if c.Origin == "" {
+		if u, err := url.Parse(h.Get("Referer")); err == nil && u.Host != "" {
+			c.Origin = u.Scheme + "://" + u.Host
+		}
+	}
+	return c
+}
+
+// progressEvery is how often a long request says how far it has come.
+const progressEvery = 500 * time.Millisecond
+
+// A progress answers a long request with one JSON object a line: {"progress":
+// …} while it runs, and last {"report": …} or an error. Without the last line
+// the answer is not whole.
+type progress struct {
+	*stream
+	now  func() time.Time
+	last time.Time
+}
+
+func (s *Server) newProgress(w http.ResponseWriter) *progress {
+	return &progress{stream: newStream(w), now: s.now, last: s.now()}
+}
+
+// step says how far the request has come, if it is time to.
+func (p *progress) step(v any) {
+	if now := p.now(); now.Sub(p.last) >= progressEvery {
+		p.last = now
+		p.line(map[string]any{"progress": v})
+	}
+}
+
+func (p *progress) line(v any) {
+	line, err := json.Marshal(v)
+	if err != nil {
+		panic("server: internal error: " + err.Error())
+	}
+	if !p.sent {
+		p.w.Header().Set("Content-Type", "application/x-ndjson")
+	}
+	_, _ = p.Write(append(line, '\n'))
+	p.flush()
+}
+
+// end writes the last line. An error before the first line is answered as any
+// other is.
+func (p *progress) end(s *Server, r *http.Request, report any, err error) error {
+	if err != nil && !p.sent {
+		return err
+	}
+	if err != nil {
+		told := problemOf(err)
+		if told.status == http.StatusInternalServerError {
+			s.log.Error("request failed", "path", routeOf(r.Pattern), "request_id", callOf(r).id, "err", err)
+		}
+		p.line(told.body(callOf(r).id))
+		return nil
+	}
+	p.line(map[string]any{"report": report})
+	return nil
+}
+
+type importProgress struct {
+	Bytes    int64 `json:"bytes"`
+	Lines    int64 `json:"lines"`
+	Imported int64 `json:"imported"`
+	Skipped  int64 `json:"skipped"`
+}
+
+type importReport struct {
+	Lines      int64            `json:"lines"`
+	Imported   int64            `json:"imported"`
+	Duplicates int64            `json:"duplicates"`
+	Skipped    map[string]int64 `json:"skipped"`
+	From       string           `json:"from,omitempty"`
+	To         string           `json:"to,omitempty"`
+	LastSeq    int64            `json:"last_seq"`
+}
+
+func (s *Server) postImport(w http.ResponseWriter, r *http.Request) error {
+	site, err := param(r, "site_id", "")
+	if err != nil {
+		return err
+	}
+	if err := forSite(r, site); err != nil {
+		return err
+	}
+	if who := callOf(r).who; who.site == "" && !who.has("admin") {
+		return refuse(http.StatusForbidden, "scope", "to import, a key without the scope admin must be for the site")
+	}
+	format, err := param(r, "format", "combined")
+	if err != nil {
+		return err
+	}
+	// The progress is written while the log is still being read.
+	conn := http.NewResponseController(w)
+	if err := conn.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("write while reading: %w", err)
+	}
+	r.Body = patient{r.Body, conn, s.o.BodyTimeout}
+	body, err := openBody(w, r, 0)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	p := s.newProgress(w)
+	_ = conn.SetWriteDeadline(time.Time{}) // until the first line of progress
+	report, err := s.o.Importer.Import(r.Context(), site, format, body, func(at event.ImportProgress) { p.step(importProgress(at)) })
+	if report.Skipped == nil {
+		report.Skipped = map[string]int64{}
+	}
+	return p.end(s, r, importReport{
+		Lines: report.Lines, Imported: report.Imported, Duplicates: report.Duplicates, Skipped: report.Skipped,
+		From: stamp(report.From), To: stamp(report.To), LastSeq: report.LastSeq,
+	}, err)
+}
+
+// stamp writes a time as RFC 3339; 0 is "".
+func stamp(micros int64) string {
+	if micros == 0 {
+		return ""
+	}
+	return time.UnixMicro(micros).UTC().Format(time.RFC3339Nano)
+}
