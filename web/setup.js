@@ -1,0 +1,38 @@
+// The set-up page trades the token of the one-time link for the first key. The
+// token is in the fragment, which a browser sends to nobody; it is taken out of
+// the address at once, so that it is not left in the history.
+
+const token = location.hash.slice(1);
+history.replaceState(null, '', location.pathname);
+
+const button = document.getElementById('make');
+const say = document.getElementById('say');
+
+function complain(text) {
+	say.textContent = text;
+	say.className = 'bad';
+}
+
+async function make() {
+	button.disabled = true;
+	try {
+		const answer = await fetch('/api/auth/setup', {
+			method: 'POST',
+			headers: { 'Content-Type': 'application/json' },
+			body: JSON.stringify({ token }),
+		});
+		const body = await answer.json();
+		if (!answer.ok) return complain(body.error);
+		say.textContent = '';
+		document.getElementById('key').textContent = body.key;
+		document.getElementById('origin').textContent = location.origin;
+		document.getElementById('made').hidden = false;
+	} catch {
+		complain('The server does not answer. Try again.');
+		button.disabled = false;
+	}
+}
+
+button.addEventListener('click', make);
+if (token) button.disabled = false;
+else complain('This page needs the link that the server printed when it started. Restart it for a new one.');
