@@ -313,6 +313,22 @@ func TestFullDisk(t *testing.T) {
 	add(t, l, 1, 100)
 }
 
+// TestSyncs checks the setting that a power failure would: no test here cuts the
+// power.
+func TestSyncs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		d       ledger.Durability
+		journal int
+	}{{ledger.Sync, 2}, {ledger.OS, 1}} {
+		l := open(t, t.TempDir(), ledger.Options{Durability: c.d})
+		journal, main, checks, err := l.Syncs()
+		if err != nil || journal != c.journal || main != 2 || checks != 2 {
+			t.Errorf("durability %d: synchronous is %d, %d, %d, %v; want %d, 2, 2", c.d, journal, main, checks, err, c.journal)
+		}
+	}
+}
+
 // TestDurabilityOS checks that the WAL is synced soon after an append, once for
 // all that were appended meanwhile, and that the failure of that sync is the
 // ledger's.

@@ -1,6 +1,10 @@
 package ledger
 
-import "fmt"
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+)
 
 // LimitPages makes the database full once it has n pages.
 func (l *Ledger) LimitPages(n int) error {
@@ -52,4 +56,16 @@ func (l *Ledger) HurryChecks() {
 	if _, err := l.checks.Exec("PRAGMA busy_timeout = 1"); err != nil {
 		panic(err)
 	}
+}
+
+// Syncs returns the synchronous setting of the connections that write what is
+// durable on return, and of the one that checkpoints: 2 is FULL, 1 NORMAL.
+func (l *Ledger) Syncs() (journal, main, checks int, err error) {
+	for _, c := range []struct {
+		db *sql.DB
+		v  *int
+	}{{l.journal, &journal}, {l.main, &main}, {l.checks, &checks}} {
+		err = errors.Join(err, c.db.QueryRow("PRAGMA synchronous").Scan(c.v))
+	}
+	return journal, main, checks, err
 }
