@@ -2,6 +2,8 @@ package history
 
 import (
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
@@ -83,13 +85,14 @@ func (w *encoder) flush() error {
 	return nil
 }
 
-// close writes what is left and the footer.
+// close writes what is left, meta and the footer. Equal events and meta make
+// equal bytes.
 func (w *encoder) close(meta map[string]string) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	for k, v := range meta {
-		w.w.SetKeyValueMetadata(k, v)
+	for _, k := range slices.Sorted(maps.Keys(meta)) {
+		w.w.SetKeyValueMetadata(k, meta[k])
 	}
 	return w.w.Close()
 }
