@@ -1,0 +1,4 @@
+package store
+
+// For tests from the outside.
+var Intervals = intervals
