@@ -11,6 +11,8 @@ var Points = []string{
 	"erase: before part",
 	"erase: committed",
 	"erase: part written",
+	"flush: after",
+	"flush: before",
 	"flush: inserted",
 	"history: directory made",
 	"history: directory synced",
