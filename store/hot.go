@@ -63,7 +63,8 @@ func columns(f func(event.Column) string) string {
 // in the journal; events that the lens has read from there itself are skipped.
 // Flush keeps nothing of it.
 //
-// After an error the lens is not to be trusted: call [Store.Rebuild].
+// After an error the lens takes no more: call [Store.Rebuild]. What it had before
+// can still be asked for.
 func (s *Store) Flush(ctx context.Context, batch []event.Event) error {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
@@ -92,6 +93,9 @@ func (s *Store) flush(ctx context.Context, batch []event.Event) error {
 	// What is accepted is stored, even if whoever asked for it has gone.
 	hot, err := s.add(context.WithoutCancel(ctx), l, v.hot, batch)
 	if err != nil {
+		s.mu.Lock()
+		s.broken = fmt.Errorf("%w: %w", ErrLens, err)
+		s.mu.Unlock()
 		return err
 	}
 	fault.Point("flush: inserted")
@@ -104,12 +108,15 @@ func (s *Store) flush(ctx context.Context, batch []event.Event) error {
 	return nil
 }
 
-// present returns the lens and the current view.
+// present returns the lens, if it takes hot rows, and the current view.
 func (s *Store) present() (*lens, *view, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lens == nil {
+	switch {
+	case s.lens == nil:
 		return nil, nil, ErrLens
+	case s.broken != nil:
+		return nil, nil, s.broken
 	}
 	return s.lens, s.view, nil
 }

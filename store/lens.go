@@ -170,7 +170,9 @@ func (l *lens) close(ctx context.Context) error {
 
 // Conn returns a connection to the lens for reading; Close gives it back. No
 // statement on it can open a file outside the parts, load code or change a
-// setting. It returns [ErrLens] while there is no lens. A connection taken before
+// setting; but one could write to the lens, or with COPY and ATTACH into the
+// directory of the parts, so that of a user's text only a single statement that
+// was found to be a SELECT may be run. It returns [ErrLens] while there is no lens. A connection taken before
 // a rebuild works no more after it, and a [Snapshot] taken before it finds its
 // hot tables gone: an error, never a wrong answer. Take both again.
 func (s *Store) Conn(ctx context.Context) (*sql.Conn, error) {
@@ -229,7 +231,7 @@ func (s *Store) Rebuild(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("rebuild lens: %w", err), fresh.close(ctx))
 	}
 	s.change(func(v *view) trash {
-		s.lens = fresh
+		s.lens, s.broken = fresh, nil
 		s.stats.rebuilds++
 		v.hot, v.flushed = hot, newest(hot, v.flushed)
 		return trash{}

@@ -66,8 +66,8 @@ var (
 	ErrClosed = errors.New("store is closed")
 
 	// ErrLens is returned while the lens does not work: after a flush that
-	// failed, until [Store.Rebuild] has succeeded. Nothing is lost; try again.
-	ErrLens = errors.New("the lens is being rebuilt")
+	// failed, until [Store.Rebuild] has succeeded. Nothing is lost.
+	ErrLens = errors.New("the lens has to be rebuilt from the journal")
 )
 
 // Options adjust a [Store]. Dir, Ledger and Log are required.
@@ -137,6 +137,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	lens   *lens // nil while it is being rebuilt
+	broken error // why it takes no more hot rows until then
 	view   *view // the current one
 	oldest *view // the first that is not gone; the others follow by next
 	closed bool
@@ -262,6 +263,9 @@ func (s *Store) fail(err error) {
 // or nil. It asks DuckDB, which after a fatal error refuses everything.
 func (s *Store) Healthy(ctx context.Context) error {
 	if err := s.usable(); err != nil {
+		return err
+	}
+	if _, _, err := s.present(); err != nil {
 		return err
 	}
 	conn, err := s.Conn(ctx)

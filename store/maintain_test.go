@@ -1,0 +1,326 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/eider-analytics/eider/store"
+	"github.com/eider-analytics/eider/store/event"
+	"github.com/eider-analytics/eider/store/ledger"
+)
+
+// blocks returns the entries of the ledger's id blocks.
+func blocks(t *testing.T, r *rig) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		stop := errors.New("stop")
+		err := r.ledger.IDBlocks(t.Context(), func(b ledger.IDBlock) error {
+			if !yield(b.Entries) {
+				return stop
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, stop) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestToday leaves today's parts alone until there are many of them.
+func TestToday(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for i := range 16 {
+		if n, err := r.store.Compact(t.Context()); err != nil || n != 0 {
+			t.Fatalf("with %d parts of today: compacted %d, %v", i, n, err)
+		}
+		e := some(rnd, 3, 1)
+		for i := range e {
+			e[i].Time = noon - int64(i)
+		}
+		r.append(e...)
+		r.flush(3)
+		r.publish()
+	}
+	if n, err := r.store.Compact(t.Context()); err != nil || n != 16 {
+		t.Fatalf("compacted %d parts, %v; want 16", n, err)
+	}
+	r.check()
+	r.checkFiles()
+}
+
+// TestHeld takes a snapshot, replaces everything it reads, and reads it.
+func TestHeld(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rnd := rand.New(rand.NewPCG(7, 8))
+	prepare(r, rnd)
+	want, files := tallyOf(r.visible()), r.files()
+	sn := r.store.Snapshot()
+	r.publish()
+	if _, err := r.store.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.store.Retain(t.Context(), event.DayOf(noon+10*day)); err != nil || n == 0 {
+		t.Fatalf("retained %d, %v", n, err)
+	}
+	r.forget(func(event.Event) bool { return true })
+	r.check()
+	for _, f := range files {
+		if !slices.Contains(r.files(), f) {
+			t.Errorf("%s is gone while a snapshot holds it", f)
+		}
+	}
+	if got := tallyIn(t, r.store, sn, "", 0, 0); len(got) != len(want) || got["a.example 2026-03-10"] != want["a.example 2026-03-10"] {
+		t.Errorf("held snapshot has %v, want %v", got, want)
+	}
+	if st := r.store.Stats(); st.Snapshots != 1 {
+		t.Errorf("%d snapshots held, want 1", st.Snapshots)
+	}
+	sn.Release()
+	sn.Release()
+	r.checkFiles()
+	if left := r.files(); len(left) != 0 {
+		t.Errorf("left over: %q", left)
+	}
+	if st := r.store.Stats(); st.Snapshots != 0 || st.HotRows != 0 {
+		t.Errorf("stats %+v, want no snapshots and no hot rows", st)
+	}
+}
+
+// TestErase erases a user from everywhere: from parts, from hot rows, and from
+// what has been acknowledged a moment ago and not been flushed.
+func TestErase(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rnd := rand.New(rand.NewPCG(7, 8))
+	user := event.ID{4, 2}
+	for i := range 3 {
+		events := some(rnd, 60, 6)
+		for j := range events {
+			if j%10 == 0 {
+				events[j].User = user
+			}
+		}
+		r.append(events...)
+		if i < 2 {
+			r.flush(60)
+		}
+		if i < 1 {
+			r.publish()
+		}
+	}
+	if _, err := r.store.Erase(t.Context(), store.Erasure{}); !errors.Is(err, store.ErrEraseNothing) {
+		t.Errorf("an empty erasure: %v, want ErrEraseNothing", err)
+	}
+	n, err := r.store.Erase(t.Context(), store.Erasure{User: user})
+	if err != nil || n != 18 {
+		t.Fatalf("erased %d, %v; want 18", n, err)
+	}
+	r.waiting, r.flushed = nil, r.last
+	r.forget(func(e event.Event) bool { return e.User == user })
+	r.check()
+	r.checkFiles()
+	if n, err := r.store.Erase(t.Context(), store.Erasure{User: user}); err != nil || n != 0 {
+		t.Errorf("erased %d again, %v; want 0", n, err)
+	}
+	if n, err := r.store.Erase(t.Context(), store.Erasure{To: noon + 1}); err != nil || n != 162 {
+		t.Errorf("erased %d, %v; want the other 162", n, err)
+	}
+	if left := r.files(); len(left) != 0 {
+		t.Errorf("left over: %q", left)
+	}
+	r.forget(func(event.Event) bool { return true })
+	r.reopen()
+	r.check()
+}
+
+// TestQuarantine damages parts, between two processes and under one, and brings
+// them back.
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(path string, content []byte) error{
+		"missing": func(path string, _ []byte) error { return os.Remove(path) },
+		"short":   func(path string, b []byte) error { return os.WriteFile(path, b[:len(b)/2], 0o600) },
+		"footer": func(path string, b []byte) error {
+			return os.WriteFile(path, append(b[:len(b)-4:len(b)-4], "RAPQ"...), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			prepare(r, rand.New(rand.NewPCG(7, 8)))
+			all := r.events
+			p := r.store.Snapshot().Parts()[0]
+			path := filepath.Join(r.dir, p.Path)
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			without := func(e event.Event) bool { return event.DayOf(e.Time) == p.Day && p.First <= e.Seq && e.Seq <= p.Last }
+
+			if err := damage(path, content); err != nil {
+				t.Fatal(err)
+			}
+			r.forget(without)
+			r.reopen()
+			r.check()
+			checkDegraded(t, r, 1)
+			if !strings.Contains(r.log.String(), "part is damaged") {
+				t.Error("nothing was logged")
+			}
+			if _, err := r.store.Erase(t.Context(), store.Erasure{Site: p.Sites[0]}); !errors.Is(err, store.ErrEraseDamaged) {
+				t.Errorf("Erase = %v, want ErrEraseDamaged", err)
+			}
+			r.flushed = r.last
+			r.forget(func(e event.Event) bool { return e.Site == p.Sites[0] })
+			all = slices.DeleteFunc(slices.Clone(all), func(e event.Event) bool { return e.Site == p.Sites[0] && !without(e) })
+			r.check()
+
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r.events = all
+			r.reopen()
+			r.check()
+			checkDegraded(t, r, 0)
+
+			if err := damage(path, content); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := r.store.Recheck(t.Context()); err != nil || n != 1 {
+				t.Errorf("Recheck = %d, %v; want 1", n, err)
+			}
+			r.forget(without)
+			r.check()
+			checkDegraded(t, r, 1)
+			if n, err := r.store.Retain(t.Context(), p.Day+10); err != nil || n == 0 {
+				t.Errorf("Retain = %d, %v", n, err)
+			}
+			checkDegraded(t, r, 0)
+		})
+	}
+}
+
+func checkDegraded(t *testing.T, r *rig, want int) {
+	t.Helper()
+	sn := r.store.Snapshot()
+	defer sn.Release()
+	if got := len(sn.Degraded()); got != want || r.store.Stats().Damaged != want {
+		t.Errorf("%d parts degraded, want %d", got, want)
+	}
+}
+
+// TestVerifyParts flips one bit in a part, which only reading all of it can find.
+func TestVerifyParts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	prepare(r, rand.New(rand.NewPCG(7, 8)))
+	sn := r.store.Snapshot()
+	p := sn.Parts()[1]
+	sn.Release()
+	path := filepath.Join(r.dir, p.Path)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := func() {
+		content[len(content)/3] ^= 4
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flip()
+	var steps []int
+	damaged, err := r.store.VerifyParts(t.Context(), func(done, total int) { steps = append(steps, done, total) })
+	if err != nil || len(damaged) != 1 || damaged[0].ID != p.ID || damaged[0].Damaged == "" {
+		t.Fatalf("VerifyParts = %+v, %v; want part %d", damaged, err, p.ID)
+	}
+	if n := len(r.files()); len(steps) != 2*n || steps[len(steps)-2] != n {
+		t.Errorf("progress %v of %d parts", steps, n)
+	}
+	checkDegraded(t, r, 1)
+	flip()
+	if damaged, err := r.store.VerifyParts(t.Context(), nil); err != nil || len(damaged) != 0 {
+		t.Errorf("repaired: VerifyParts = %+v, %v", damaged, err)
+	}
+	checkDegraded(t, r, 0)
+	r.check()
+}
+
+// TestSweep starts among the leftovers of a crash.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	prepare(r, rand.New(rand.NewPCG(7, 8)))
+	listed := r.files()
+	r.close()
+	for _, name := range []string{"events/date=2026-03-09/900-999.parquet", "events/date=2020-01-01/1-2.parquet", "tmp/part-1.parquet", "tmp/duckdb/spilled"} {
+		path := filepath.Join(r.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("left over"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.open()
+	r.check()
+	if got := r.files(); !slices.Equal(got, listed) {
+		t.Errorf("files %q, want %q", got, listed)
+	}
+	if left, _ := filepath.Glob(filepath.Join(r.dir, "tmp", "*", "*")); len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+	if !strings.Contains(r.log.String(), "900-999") {
+		t.Error("what was deleted was not logged")
+	}
+}
+
+// TestLedgerCloses publishes to a ledger that takes nothing any more: the events
+// stay hot, and what was listed stays.
+func TestLedgerCloses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	prepare(r, rand.New(rand.NewPCG(7, 8)))
+	before := r.files()
+	r.ledger.Close()
+	if _, err := r.store.Publish(t.Context()); err == nil {
+		t.Error("published to a closed ledger")
+	}
+	r.check()
+	if got := r.files(); !slices.Equal(got, before) {
+		t.Errorf("files %q, want %q", got, before)
+	}
+}
+
+// TestClosed uses a store after Close.
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := context.Background()
+	sn := r.store.Snapshot()
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sn.Release()
+	if _, err := r.store.Conn(ctx); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("Conn = %v, want ErrClosed", err)
+	}
+	if err := r.store.Flush(ctx, nil); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("Flush = %v, want ErrClosed", err)
+	}
+	if _, err := r.store.Publish(ctx); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("Publish = %v, want ErrClosed", err)
+	}
+	if err := r.store.Rebuild(ctx); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("Rebuild = %v, want ErrClosed", err)
+	}
+}
