@@ -196,7 +196,7 @@ func checkTorn(t *testing.T, what string, db, wal []byte, want int) {
 // left is exactly the groups that were whole before that place.
 func TestTornWAL(t *testing.T) {
 	t.Parallel()
-	db, wal, ends := torn(t, 24)
+	db, wal, ends := torn(t, 14)
 	step := 512
 	if testing.Short() {
 		step = 8 * 1024

@@ -45,8 +45,8 @@
 //   - during Append: the group is there or it is not. One that is there although
 //     Append did not return was never acknowledged, and is kept: it is whole.
 //   - between Commit and TrimJournal: dead rows, which the next TrimJournal finds.
-//   - during Commit: pages of an id block that is not listed, deleted by [Open];
-//     everything else is the one transaction.
+//   - during Commit, or when it is refused: pages of an id block that is not listed,
+//     deleted by [Open]; everything else is the one transaction.
 //   - during DropSalts: if its transaction was committed, the bytes can still be
 //     in ledger.db-wal; [Open] empties that file.
 //
@@ -85,6 +85,10 @@ import (
 // that copies on write, a snapshot of the volume or the flash below it may still
 // have it.
 
+// BUG(ledger): nothing in this process may open ledger.db but through SQLite, not
+// even to copy it: closing any descriptor of the file drops the locks that keep
+// other processes out of it.
+
 // checkpointAfter is how many bytes may be written to the WAL before they are
 // moved to the database. More makes checkpoints rarer and longer.
 const checkpointAfter = 8 << 20
@@ -105,6 +109,9 @@ var (
 	// ErrForeign is returned by [Open] and [Status] for a file that is no ledger.
 	// Nothing has been changed.
 	ErrForeign = errors.New("file is not an Eider ledger")
+
+	// ErrClosed is returned by writes after Close.
+	ErrClosed = errors.New("ledger is closed")
 
 	// ErrExists is returned when something of that name is there already.
 	ErrExists = errors.New("exists already")
@@ -265,11 +272,14 @@ func (l *Ledger) close() error {
 		return err
 	}
 	err := l.checkpoint(context.Background(), "TRUNCATE")
+	l.mu.Lock()
+	l.err = ErrClosed
+	l.mu.Unlock()
 	return errors.Join(err, l.closeAll())
 }
 
 // Failed returns why the ledger takes no more writes, or nil if it does. The
-// error wraps [ErrFailed] and the cause.
+// error wraps [ErrFailed] and the cause, or is [ErrClosed].
 func (l *Ledger) Failed() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

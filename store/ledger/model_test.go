@@ -155,7 +155,7 @@ func TestConcurrent(t *testing.T) {
 	dir := t.TempDir()
 	var commits atomic.Int64
 	l := open(t, dir, ledger.Options{Committed: func(time.Duration, int, int) { commits.Add(1) }})
-	const appends = 1500
+	const appends = 500
 	ctx, stop := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	loop := func(f func(i int) error) {
