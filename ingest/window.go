@@ -43,7 +43,7 @@ type window struct {
 
 // A blockStore reads the id blocks: the ledger.
 type blockStore interface {
-	IDBlocks(ctx context.Context, fn func(ledger.IDBlock) error) error
+	IDBlocks(ctx context.Context, after int64, fn func(ledger.IDBlock) error) error
 	FindID(ctx context.Context, block int64, key [16]byte) (body [8]byte, found bool, err error)
 	DropIDBlocks(ctx context.Context, before int64) ([]int64, error)
 }
@@ -73,10 +73,8 @@ func newBlock(b ledger.IDBlock) block {
 // loadBlocks builds the filters of all the blocks after one.
 func loadBlocks(ctx context.Context, store blockStore, after int64) ([]block, error) {
 	var blocks []block
-	err := store.IDBlocks(ctx, func(b ledger.IDBlock) error {
-		if b.ID > after {
-			blocks = append(blocks, newBlock(b))
-		}
+	err := store.IDBlocks(ctx, after, func(b ledger.IDBlock) error {
+		blocks = append(blocks, newBlock(b))
 		return nil
 	})
 	if err != nil {

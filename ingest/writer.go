@@ -241,10 +241,7 @@ func (w *writer) published(ctx context.Context) error {
 	if err := w.do(ctx, func() { after = w.window.newest() }); err != nil {
 		return err
 	}
-	_, published, err := w.in.opts.Ledger.Parts(ctx)
-	if err != nil {
-		return fmt.Errorf("read watermark: %w", err)
-	}
+	published := w.in.opts.Ledger.Published()
 	blocks, err := loadBlocks(ctx, w.in.opts.Ledger, after)
 	if err != nil {
 		return err

@@ -101,10 +101,10 @@ func (l *Ledger) listBlock(tx *sql.Tx, block int64, bytes int) error {
 	return err
 }
 
-// IDBlocks calls fn with every block, oldest first. fn may keep the entries, and
-// ends the walk with an error, which IDBlocks returns.
-func (l *Ledger) IDBlocks(ctx context.Context, fn func(IDBlock) error) error {
-	blocks, err := l.blocks(ctx)
+// IDBlocks calls fn with every block whose ID is above after, oldest first. fn
+// may keep the entries, and ends the walk with an error, which IDBlocks returns.
+func (l *Ledger) IDBlocks(ctx context.Context, after int64, fn func(IDBlock) error) error {
+	blocks, err := l.blocks(ctx, after)
 	if err != nil {
 		return fmt.Errorf("read ids: %w", err)
 	}
@@ -119,9 +119,9 @@ func (l *Ledger) IDBlocks(ctx context.Context, fn func(IDBlock) error) error {
 	return nil
 }
 
-// blocks returns the listed blocks without their entries.
-func (l *Ledger) blocks(ctx context.Context) ([]IDBlock, error) {
-	rows, err := l.read.QueryContext(ctx, `SELECT id, created FROM id_blocks ORDER BY id`)
+// blocks returns the listed blocks above after, without their entries.
+func (l *Ledger) blocks(ctx context.Context, after int64) ([]IDBlock, error) {
+	rows, err := l.read.QueryContext(ctx, `SELECT id, created FROM id_blocks WHERE id > ? ORDER BY id`, after)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (l *Ledger) FindID(ctx context.Context, block int64, key [16]byte) (body [8
 func (l *Ledger) DropIDBlocks(ctx context.Context, before int64) ([]int64, error) {
 	l.commits.Lock()
 	defer l.commits.Unlock()
-	blocks, err := l.blocks(ctx)
+	blocks, err := l.blocks(ctx, 0)
 	if err != nil {
 		return nil, fmt.Errorf("drop ids: %w", err)
 	}
@@ -214,7 +214,7 @@ func (l *Ledger) DropIDBlocks(ctx context.Context, before int64) ([]int64, error
 // sweepPages deletes the pages of blocks that are not listed, a few at a time.
 // The caller holds commits or is alone.
 func (l *Ledger) sweepPages(ctx context.Context) error {
-	blocks, err := l.blocks(ctx)
+	blocks, err := l.blocks(ctx, 0)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func TestFindID(t *testing.T) {
 func blocksOf(t testing.TB, l *ledger.Ledger) []ledger.IDBlock {
 	t.Helper()
 	var all []ledger.IDBlock
-	if err := l.IDBlocks(t.Context(), func(b ledger.IDBlock) error { all = append(all, b); return nil }); err != nil {
+	if err := l.IDBlocks(t.Context(), 0, func(b ledger.IDBlock) error { all = append(all, b); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return all
