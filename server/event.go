@@ -271,7 +271,10 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// The progress is written while the log is still being read.
+	// The progress is written while the log is still being read. net/http then
+	// does not clear away a body that was not read to its end; the connection
+	// must not be used again, or the rest would be taken for another request.
+	w.Header().Set("Connection", "close")
 	conn := http.NewResponseController(w)
 	if err := conn.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return fmt.Errorf("write while reading: %w", err)

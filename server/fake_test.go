@@ -1,0 +1,326 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/eider-analytics/eider/server"
+	"github.com/eider-analytics/eider/store/event"
+	"github.com/eider-analytics/eider/store/ledger"
+)
+
+// now is the time in every test: 14:30 in Berlin on a Wednesday.
+var now = time.Date(2026, 7, 15, 12, 30, 0, 0, time.UTC)
+
+const (
+	bootstrap    = "bootstrap-key-of-the-tests"
+	metricsToken = "metrics-token-of-the-tests"
+)
+
+// A fake is every part a server needs. A test sets the answers and looks at what
+// was asked.
+type fake struct {
+	mu     sync.Mutex
+	client event.Client
+	body   string
+	query  url.Values
+	ndjson bool
+	site   string
+
+	result   event.Result
+	err      error                 // of everything
+	hang     chan struct{}         // if not nil, Event waits for it
+	boom     bool                  // Event panics
+	imported func(io.Reader) error // runs in Import
+
+	asked    event.Query
+	interval string
+	dim      string
+	limit    int
+	offset   int
+	totals   event.Totals
+	points   []event.Point
+	rows     []event.Row
+	export   func(io.Writer) (int64, int64, error)
+	exported event.ExportQuery
+	sql      event.SQLResult
+	sqlOpts  event.SQLOptions
+	erased   server.Erasure
+	parts    []event.Part
+	reasons  []string
+
+	keys  []ledger.Key
+	sites []ledger.Site
+}
+
+func (f *fake) Event(ctx context.Context, body []byte, c event.Client) (event.Result, error) {
+	if f.boom {
+		panic("boom")
+	}
+	if f.hang != nil {
+		<-f.hang
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.body, f.client = string(body), c
+	return f.result, f.err
+}
+
+func (f *fake) Pixel(ctx context.Context, q url.Values, c event.Client) (event.Result, error) {
+	f.query, f.client = q, c
+	return f.result, f.err
+}
+
+func (f *fake) Batch(ctx context.Context, body io.Reader, ndjson bool, c event.Client, site string) (event.Result, error) {
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return event.Result{}, err
+	}
+	f.body, f.ndjson, f.site = string(b), ndjson, site
+	return f.result, f.err
+}
+
+func (f *fake) Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error) {
+	if f.imported != nil {
+		if err := f.imported(r); err != nil {
+			return event.ImportReport{}, err
+		}
+	}
+	b, err := io.ReadAll(r)
+	f.body, f.site = string(b), site
+	progress(event.ImportProgress{Bytes: int64(len(b)), Lines: 2})
+	if err == nil {
+		err = f.err
+	}
+	return event.ImportReport{Lines: 2, Imported: 1, Skipped: map[string]int64{"status": 1}, From: now.UnixMicro()}, err
+}
+
+func (f *fake) Main(ctx context.Context, q event.Query) (event.Totals, error) {
+	f.asked = q
+	return f.totals, f.err
+}
+
+func (f *fake) Timeseries(ctx context.Context, q event.Query, interval string) ([]event.Point, error) {
+	f.asked, f.interval = q, interval
+	return f.points, f.err
+}
+
+func (f *fake) Breakdown(ctx context.Context, q event.Query, dim string, limit, offset int) ([]event.Row, int64, error) {
+	f.asked, f.dim, f.limit, f.offset = q, dim, limit, offset
+	return f.rows, 42, f.err
+}
+
+func (f *fake) Export(ctx context.Context, w io.Writer, q event.ExportQuery) (int64, int64, error) {
+	f.exported = q
+	if f.export == nil {
+		return 0, 0, f.err
+	}
+	return f.export(w)
+}
+
+func (f *fake) SQL(ctx context.Context, query string, o event.SQLOptions) (event.SQLResult, error) {
+	f.body, f.sqlOpts = query, o
+	return f.sql, f.err
+}
+
+func (f *fake) Erase(ctx context.Context, e server.Erasure) (int64, error) {
+	f.erased = e
+	return 7, f.err
+}
+
+func (f *fake) Parts(context.Context) ([]event.Part, int64, error) { return f.parts, 99, nil }
+
+func (f *fake) VerifyParts(ctx context.Context, progress func(done, total int)) ([]event.Part, error) {
+	progress(1, 2)
+	return f.parts, f.err
+}
+
+func (f *fake) Maintain(ctx context.Context, task string) (int, error) { return 3, f.err }
+
+func (f *fake) Reasons(context.Context) []string { return f.reasons }
+
+func (f *fake) Details(context.Context) map[string]any { return map[string]any{"durable_seq": 12} }
+
+func (f *fake) Keys(context.Context) ([]ledger.Key, error) { return slices.Clone(f.keys), nil }
+
+func (f *fake) AddKey(_ context.Context, k ledger.Key) error {
+	f.keys = append(f.keys, k)
+	return nil
+}
+
+func (f *fake) RevokeKey(_ context.Context, id string, at int64) error {
+	for i := range f.keys {
+		if f.keys[i].ID == id {
+			f.keys[i].Revoked = at
+			return nil
+		}
+	}
+	return ledger.ErrNotFound
+}
+
+func (f *fake) TouchKeys(_ context.Context, used map[string]int64) error {
+	if f.err != nil {
+		return f.err
+	}
+	for i := range f.keys {
+		f.keys[i].LastUsed = max(f.keys[i].LastUsed, used[f.keys[i].ID])
+	}
+	return nil
+}
+
+func (f *fake) Sites(context.Context) ([]ledger.Site, error) { return f.sites, nil }
+
+func (f *fake) AddSite(_ context.Context, s ledger.Site) error {
+	for _, old := range f.sites {
+		if old.Domain == s.Domain {
+			return ledger.ErrExists
+		}
+	}
+	f.sites = append(f.sites, s)
+	return nil
+}
+
+func (f *fake) RemoveSite(_ context.Context, domain string) error {
+	n := len(f.sites)
+	f.sites = slices.DeleteFunc(f.sites, func(s ledger.Site) bool { return s.Domain == domain })
+	if len(f.sites) == n {
+		return ledger.ErrNotFound
+	}
+	return nil
+}
+
+// key adds a key and returns it.
+func (f *fake) key(t *testing.T, site string, expires int64, scopes ...string) string {
+	t.Helper()
+	k, secret, err := ledger.NewKey("test", scopes, site, expires)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.keys = append(f.keys, k)
+	return secret
+}
+
+// A rig is a server with a fake of everything.
+type rig struct {
+	*fake
+	t   *testing.T
+	srv *server.Server
+	log *bytes.Buffer // guarded by logMu
+	mu  *sync.Mutex
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+func newRig(t *testing.T, change ...func(*server.Options)) *rig {
+	t.Helper()
+	return rigOf(t, &fake{sites: []ledger.Site{{Domain: "example.com", Timezone: "Europe/Berlin"}, {Domain: "other.com", Timezone: "UTC"}}}, change...)
+}
+
+func rigOf(t *testing.T, f *fake, change ...func(*server.Options)) *rig {
+	t.Helper()
+	r := &rig{fake: f, t: t, log: &bytes.Buffer{}, mu: &sync.Mutex{}}
+	o := server.Options{
+		Version: "1.2.3",
+		Log:     slog.New(slog.NewJSONHandler(lockedWriter{r.mu, r.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:     func() time.Time { return now },
+		Metrics: server.NewMetrics("1.2.3"),
+		Ingest:  f, Importer: f, Reports: f, Exporter: f, Queryer: f, Eraser: f, History: f, Keys: f, Sites: f, Health: f,
+		Assets: fstest.MapFS{
+			"index.html": {Data: []byte("<!doctype html><title>Eider</title>")},
+			"setup.html": {Data: []byte("<!doctype html><title>Set up</title>")},
+			"js/app.js":  {Data: []byte(strings.Repeat("// code\n", 500))},
+			"embed.go":   {Data: []byte("package web")},
+		},
+		APIKey: bootstrap,
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	srv, err := server.New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.srv = srv
+	return r
+}
+
+func (r *rig) logged() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.String()
+}
+
+// do makes a request from 203.0.113.9 with the bootstrap key. A header is "Name:
+// value"; "-" as the first leaves the key out.
+func (r *rig) do(method, target, body string, header ...string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(method, target, strings.NewReader(body))
+	req.RemoteAddr = "203.0.113.9:4242"
+	if len(header) > 0 && header[0] == "-" {
+		header = header[1:]
+	} else {
+		req.Header.Set("Authorization", "Bearer "+bootstrap)
+	}
+	for _, h := range header {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Add(name, value)
+	}
+	return r.serve(req)
+}
+
+func (r *rig) serve(req *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	r.srv.Handler().ServeHTTP(w, req)
+	return w
+}
+
+// want checks the status and, for an error, its code.
+func want(t *testing.T, w *httptest.ResponseRecorder, status int, code string) {
+	t.Helper()
+	if w.Code != status {
+		t.Fatalf("status %d, want %d: %s", w.Code, status, w.Body)
+	}
+	if code == "" {
+		return
+	}
+	var e struct {
+		Error, Code string
+		RequestID   string `json:"request_id"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	if e.Code != code || e.Error == "" || e.RequestID != w.Header().Get("X-Request-Id") {
+		t.Fatalf("got %+v, want code %s and request id %s", e, code, w.Header().Get("X-Request-Id"))
+	}
+}
+
+// into decodes the body of an answer.
+func into[T any](t *testing.T, w *httptest.ResponseRecorder) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	return v
+}
