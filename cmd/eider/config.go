@@ -62,10 +62,10 @@ type config struct {
 }
 
 // gdprConfig says what is left out of events before they are stored. Mode turns
-// all of them on but SuppressVisitorID, as it did in the seed.
+// all of them on.
 type gdprConfig struct {
 	Mode, StripReferrerQuery, RoundTimestamps, SuppressBrowserVersion,
-	SuppressOSVersion, SuppressScreenSize, SuppressVisitorID bool
+	SuppressOSVersion, SuppressScreenSize bool
 }
 
 // loopback says whether only this machine can reach the server.
@@ -88,7 +88,7 @@ func (c *config) file(name string) string { return filepath.Join(c.dataDir, name
 // notSettings are variables of the environment that begin with EIDER_ and do not
 // belong in the table: where commands find a running server, and where a build
 // for the crash tests is to die.
-var notSettings = []string{"EIDER_URL", "EIDER_FAULT"}
+var notSettings = []string{"EIDER_URL", "EIDER_FAULT", "EIDER_FAULT_ACK_EARLY"}
 
 // defaultFile is read from the working directory if --config names no file.
 const defaultFile = "eider.toml"
@@ -335,4 +335,21 @@ func (c *config) queries() int {
 		return c.maxConcurrentQueries
 	}
 	return 2 * runtime.GOMAXPROCS(0)
+}
+
+// metricsTokens returns the tokens that open /metrics.
+func (c *config) metricsTokens() []string {
+	if c.metricsToken == "" {
+		return nil
+	}
+	tokens := strings.Split(c.metricsToken, ",")
+	for i := range tokens {
+		tokens[i] = strings.TrimSpace(tokens[i])
+	}
+	return tokens
+}
+
+// secure says whether browsers reach the server over TLS.
+func (c *config) secure() bool {
+	return c.trustedProxy == "fly" || strings.HasPrefix(c.dashboardOrigin, "https://")
 }

@@ -130,7 +130,9 @@ Exit codes: 0 success, 1 failure, 2 wrong usage.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().StringVar(&p.configPath, "config", "", "file with settings (default eider.toml, if there is one)")
 	root.AddCommand(
-		p.versionCommand(), p.configCommand(), p.healthcheckCommand(),
+		p.serveCommand(), p.versionCommand(), p.configCommand(), p.healthcheckCommand(),
+		p.importCommand(), p.exportCommand(), p.queryCommand(),
+		p.partsCommand(), p.migrateCommand(), p.keyCommand(),
 	)
 	asUsage(root)
 	return root

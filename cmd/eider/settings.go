@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/eider-analytics/eider/server"
 )
 
 // A setting is one thing that an operator can set. The table of them is the only
@@ -76,7 +76,7 @@ func (c *config) serverSettings() []setting {
 func (c *config) ingestSettings() []setting {
 	return []setting{
 		{env: "EIDER_SITE_IDS", value: listValue(&c.siteIDs, "domains separated by commas", checkDomain),
-			doc: "Sites to make at start, separated by commas."},
+			doc: "The only sites that events are taken for, separated by commas."},
 		{env: "EIDER_AUTO_SITES", auto: "`true` on loopback, else `false`", value: autoValue(&c.autoSites),
 			doc: "Make a site when its first event comes."},
 		{env: "EIDER_RATE_LIMIT", def: "0", value: numberValue(&c.rateLimit, 0, 1_000_000),
@@ -94,7 +94,7 @@ func (c *config) ingestSettings() []setting {
 		{env: "EIDER_GDPR_MODE", def: "false", value: boolValue(&c.gdpr.Mode),
 			doc: "Turns on the next five and cuts `EIDER_GEOIP_PRECISION` to the country."},
 		{env: "EIDER_STRIP_REFERRER_QUERY", def: "false", value: boolValue(&c.gdpr.StripReferrerQuery),
-			doc: "Keep no query of a referrer."},
+			doc: "Keep only the host of a referrer. Its query is never kept."},
 		{env: "EIDER_ROUND_TIMESTAMPS", def: "false", value: boolValue(&c.gdpr.RoundTimestamps),
 			doc: "Keep the hour of an event, no finer."},
 		{env: "EIDER_SUPPRESS_BROWSER_VERSION", def: "false", value: boolValue(&c.gdpr.SuppressBrowserVersion),
@@ -103,8 +103,6 @@ func (c *config) ingestSettings() []setting {
 			doc: "Keep no version of an operating system."},
 		{env: "EIDER_SUPPRESS_SCREEN_SIZE", def: "false", value: boolValue(&c.gdpr.SuppressScreenSize),
 			doc: "Keep neither the width of the screen nor the kind of the device."},
-		{env: "EIDER_SUPPRESS_VISITOR_ID", def: "false", value: boolValue(&c.gdpr.SuppressVisitorID),
-			doc: "Keep no visitor id: events are counted, visitors are not."},
 		{env: "EIDER_FLUSH_INTERVAL", def: "1s", value: secondsValue(&c.flushInterval, 10*time.Millisecond, time.Minute),
 			doc: "Longest time that a stored event waits before reports show it."},
 		{env: "EIDER_FLUSH_COUNT", def: "4096", value: numberValue(&c.flushCount, 1, 1_000_000),
@@ -137,6 +135,7 @@ func laterSettings() []setting {
 	var table []setting
 	for _, s := range []struct{ env, def, alias string }{
 		{env: "EIDER_ADMIN_PASSWORD"},
+		{env: "EIDER_SUPPRESS_VISITOR_ID", def: "false"},
 		{env: "EIDER_SECURE_COOKIES"},
 		{env: "EIDER_MAX_LOGIN_ATTEMPTS", def: "5"},
 		{env: "EIDER_LOGIN_LOCKOUT", def: "300"},
@@ -207,7 +206,7 @@ func proxyValue(p *string) value {
 	return value{
 		valid: "fly, cloudflare, or a header and the networks that may set it, such as X-Forwarded-For 10.0.0.0/8",
 		set: func(s string) error {
-			if err := checkProxy(s); err != nil {
+			if _, err := server.ParseProxy(s); err != nil {
 				return err
 			}
 			*p = s
@@ -215,22 +214,6 @@ func proxyValue(p *string) value {
 		},
 		show: func() string { return *p },
 	}
-}
-
-func checkProxy(s string) error {
-	fields := strings.Fields(s)
-	switch {
-	case s == "fly", s == "cloudflare":
-		return nil
-	case len(fields) < 2 || http.CanonicalHeaderKey(fields[0]) == "" || strings.ContainsAny(fields[0], ":/,;"):
-		return errRange
-	}
-	for _, network := range fields[1:] {
-		if _, err := netip.ParsePrefix(network); err != nil {
-			return fmt.Errorf("%q is no network", network)
-		}
-	}
-	return nil
 }
 
 // checkDomain refuses what a site cannot be called.
