@@ -1,4 +1,7 @@
 package store
 
 // For tests from the outside.
-var Intervals = intervals
+var (
+	Intervals = intervals
+	GuardTree = guardTree
+)
