@@ -157,7 +157,7 @@ func (p *Places) Lookup(addr netip.Addr) Place {
 }
 
 // countryOf asks the built-in table, which has a country for every address and
-// ZZ for those that nobody has.
+// ZZ for those that nobody has. Its first address of version 6 unpacks 11 MiB.
 func countryOf(addr netip.Addr) string {
 	if c := iploc.IPCountry(addr); len(c) == 2 && c != "ZZ" && 'A' <= c[0] && c[0] <= 'Z' {
 		return c
@@ -249,6 +249,8 @@ func (p *Places) reloadChanged() {
 var errNoPlaces = errors.New("database holds no places: no network in it has a country or city")
 
 func openPlaceFile(path string) (f *placeFile, err error) {
+	// A fault in the mapped file is a panic that recovered can catch.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recovered(&err)
 	stat, err := os.Stat(path)
 	if err != nil {
@@ -297,8 +299,7 @@ func recovered(err *error) {
 // lookup returns the zero Place for an address that the file does not know, and
 // for one whose record cannot be read.
 func (f *placeFile) lookup(addr netip.Addr) (at Place) {
-	// A fault in the mapped file is a panic that recovered can catch.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see openPlaceFile
 	var err error
 	defer recovered(&err)
 	if addr.Is6() && f.reader.Metadata.IPVersion == 4 {

@@ -1,0 +1,28 @@
+package enrich
+
+import "net/netip"
+
+// LookupIn opens a database without watching it, which is slow to set up.
+func LookupIn(path string) (lookup func(netip.Addr) Place, err error) {
+	f, err := openPlaceFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return f.lookup, nil
+}
+
+// CompileAll compiles every pattern.
+func (b *Bots) CompileAll() {
+	for _, p := range b.patterns {
+		p.matches(p.key, p.key)
+	}
+}
+
+// Remembered returns the number of entries in the cache.
+func (b *Bots) Remembered() int { return b.seen.Len() }
+
+// Remembered returns the number of entries in the cache.
+func (a *Agents) Remembered() int { return a.seen.Len() }
+
+// Remembered returns the number of entries in the cache.
+func (s *Sources) Remembered() int { return s.seen.Len() }
