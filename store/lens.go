@@ -111,7 +111,6 @@ func (l *lens) setUp(ctx context.Context, o Options) error {
 	for _, stmt := range []string{
 		"CREATE SCHEMA hot",
 		"SET GLOBAL TimeZone = 'UTC'",
-		"SET GLOBAL parquet_metadata_cache = true",
 		"SET GLOBAL allowed_directories = [" + quote(filepath.Join(o.Dir, "events")+"/") + "]",
 		"SET GLOBAL enable_external_access = false", // no directory can be added after this
 		"SET GLOBAL lock_configuration = true",      // nothing can be set after this

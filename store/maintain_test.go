@@ -20,7 +20,7 @@ import (
 func blocks(t *testing.T, r *rig) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		stop := errors.New("stop")
-		err := r.ledger.IDBlocks(t.Context(), func(b ledger.IDBlock) error {
+		err := r.ledger.IDBlocks(t.Context(), 0, func(b ledger.IDBlock) error {
 			if !yield(b.Entries) {
 				return stop
 			}
