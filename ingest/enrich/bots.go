@@ -59,14 +59,20 @@ type botPattern struct {
 // are worth a closer look.
 type Bots struct {
 	patterns []*botPattern
-	grams    map[[3]byte][]int // indexes of patterns, by three letters of their key
-	rest     []int             // patterns without three letters
+	grams    map[gram][]int // indexes of patterns, by three letters of their key
+	filed    [1 << 15]bool  // by slot: whether grams may have an entry, which is rare
+	rest     []int          // patterns without three letters
 	seen     *lru.Cache[string, string]
 }
 
+// A gram is three letters.
+type gram [3]byte
+
+func (g gram) slot() int { return (int(g[0])<<10 ^ int(g[1])<<5 ^ int(g[2])) & (1<<15 - 1) }
+
 // NewBots returns a Bots with the built-in patterns.
 func NewBots() *Bots {
-	b := &Bots{grams: make(map[[3]byte][]int, 2048), seen: newCache[string, string](botsCache)}
+	b := &Bots{grams: make(map[gram][]int, 2048), seen: newCache[string, string](botsCache)}
 	b.add(crawlerPatterns, false)
 	b.add(isbotPatterns, true)
 	return b
@@ -95,10 +101,10 @@ func (b *Bots) file(i int, key string) {
 		b.rest = append(b.rest, i)
 		return
 	}
-	var best [3]byte
+	var best gram
 	least := -1
 	for j := range len(key) - 2 {
-		g := [3]byte([]byte(key[j : j+3]))
+		g := gram{key[j], key[j+1], key[j+2]}
 		n := len(b.grams[g])
 		if strings.Contains(everyday, key[j:j+3]) {
 			n += 1000
@@ -108,6 +114,7 @@ func (b *Bots) file(i int, key string) {
 		}
 	}
 	b.grams[best] = append(b.grams[best], i)
+	b.filed[best.slot()] = true
 }
 
 // Match returns why the user agent is a machine's, one of the Bot constants, or
@@ -131,7 +138,11 @@ func (b *Bots) match(agent string) string {
 	lower := strings.ToLower(agent)
 	best := len(b.patterns)
 	for i := range len(lower) - 2 {
-		for _, n := range b.grams[[3]byte{lower[i], lower[i+1], lower[i+2]}] {
+		g := gram{lower[i], lower[i+1], lower[i+2]}
+		if !b.filed[g.slot()] {
+			continue
+		}
+		for _, n := range b.grams[g] {
 			if n < best && b.patterns[n].matches(agent, lower) {
 				best = n
 			}

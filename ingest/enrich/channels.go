@@ -44,7 +44,6 @@ func Channels() []string {
 // its medium.
 func channelOf(t *Touch, k kind, paid bool) string {
 	m := medium{strings.ToLower(t.UTMMedium), squeeze(t.UTMMedium)}
-	src := squeeze(t.Source)
 	paid = paid || m.paid()
 	shop := k == kindShopping || shopCampaign(t.UTMCampaign)
 	switch {
@@ -69,15 +68,15 @@ func channelOf(t *Touch, k kind, paid bool) string {
 		return OrganicVideo
 	case k == kindSearch || m.lower == "organic":
 		return OrganicSearch
-	case k == kindEmail || mails(m.squeezed) || mails(src):
+	case k == kindEmail || mails(t.UTMMedium) || mails(t.Source):
 		return Email
 	case m.lower == "affiliate" || m.lower == "affiliates":
 		return Affiliates
 	case m.lower == "audio" || k == kindAudio:
 		return Audio
-	case m.lower == "sms" || src == "sms":
+	case m.lower == "sms" || strings.EqualFold(t.Source, "sms"):
 		return SMS
-	case m.push() || src == "firebase":
+	case m.push() || strings.EqualFold(t.Source, "firebase"):
 		return MobilePush
 	case t.Source != "" || slices.Contains([]string{"referral", "app", "link"}, m.lower):
 		return Referral
@@ -134,5 +133,12 @@ func (m medium) push() bool {
 	return strings.HasSuffix(m.lower, "push") || strings.Contains(m.lower, "mobile") || strings.Contains(m.lower, "notification")
 }
 
-// mails says whether a squeezed medium or source is a word for mail.
-func mails(word string) bool { return word == "email" || word == "newsletter" }
+// mails says whether a medium or source is a word for mail.
+func mails(word string) bool {
+	for _, w := range [...]string{"email", "e-mail", "e_mail", "e mail", "newsletter"} {
+		if strings.EqualFold(word, w) {
+			return true
+		}
+	}
+	return false
+}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 )
@@ -302,16 +303,18 @@ func (s *Sources) named(text string) (src source, paid bool) {
 // squeeze makes one of the many ways to write a name: hackernews of
 // Hacker-News and hacker_news.
 func squeeze(name string) string {
-	clean := true
-	for i := range len(name) {
-		if c := name[i]; 'A' <= c && c <= 'Z' || c == ' ' || c == '-' || c == '_' || c >= 0x80 {
-			clean = false
-		}
-	}
-	if clean {
+	if !strings.ContainsFunc(name, func(r rune) bool { return squeezeRune(r) != r }) {
 		return name
 	}
-	return strings.NewReplacer(" ", "", "-", "", "_", "").Replace(strings.ToLower(name))
+	return strings.Map(squeezeRune, name)
+}
+
+func squeezeRune(r rune) rune {
+	switch r {
+	case ' ', '-', '_':
+		return -1
+	}
+	return unicode.ToLower(r)
 }
 
 func firstText(texts ...string) string {
