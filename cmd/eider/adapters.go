@@ -24,7 +24,7 @@ func (e *engine) newServer(ctx context.Context, drain time.Duration, more func(*
 	asked := &questions{e.store, make(chan struct{}, e.cfg.queries()), e.metrics}
 	o := server.Options{
 		Version: buildInfo().Version, Log: e.log.With("part", "server"), Metrics: e.metrics,
-		Ingest: e.ingest, Importer: e.ingest, Reports: asked, Exporter: asked, Queryer: asked,
+		Ingest: e.ingest, Importer: importer{e.ingest}, Reports: asked, Exporter: asked, Queryer: asked,
 		Eraser: eraser{e}, History: history{e}, Keys: e.ledger, Sites: sites{e.ledger, e.ingest},
 		Health: health{e}, Assets: web.FS,
 		Proxy: proxy, APIKey: e.cfg.apiKey, MetricsTokens: e.cfg.metricsTokens(), Secure: e.cfg.secure(),
@@ -114,6 +114,18 @@ func (q *questions) Export(ctx context.Context, w io.Writer, ask event.ExportQue
 	rows, last, err = q.store.Export(ctx, w, ask)
 	q.metrics.Query("export", "raw", time.Since(start))
 	return rows, last, err
+}
+
+// importer shows what it has imported before it says that it is done.
+type importer struct{ *ingest.Ingest }
+
+// Import implements [server.Importer].
+func (i importer) Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error) {
+	report, err := i.Ingest.Import(ctx, site, format, r, progress)
+	if err != nil {
+		return report, err
+	}
+	return report, i.Flush(ctx)
 }
 
 // sites tells ingest of changes to the sites.

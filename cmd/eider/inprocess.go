@@ -36,7 +36,7 @@ func (p *program) withServer(ctx context.Context, name string, publish bool, fn 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var failure cause
-	e, err := newEngine(c, p.logger(c), name, func(err error) {
+	e, err := newEngine(c, p.quietLogger(c), name, func(err error) {
 		failure.set(err)
 		cancel()
 	})

@@ -45,7 +45,7 @@ func (p *program) withLedger(ctx context.Context, name, remedy string, fn func(*
 		return err
 	}
 	defer closing(&err, held)
-	l, err := ledger.Open(ctx, c.file("ledger.db"), migrations.FS, ledger.Options{Log: p.logger(c).With("part", "ledger")})
+	l, err := ledger.Open(ctx, c.file("ledger.db"), migrations.FS, ledger.Options{Log: p.quietLogger(c).With("part", "ledger")})
 	if err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
@@ -54,7 +54,16 @@ func (p *program) withLedger(ctx context.Context, name, remedy string, fn func(*
 	return fn(c, l)
 }
 
-// logger returns the log of a command: to stderr, as the settings say.
+// quietLogger is logger for the commands that end by themselves: without the
+// settings' word they tell only what is wrong.
+func (p *program) quietLogger(c *config) *slog.Logger {
+	if c.from["EIDER_LOG_LEVEL"] == "" {
+		c.logLevel = "warn"
+	}
+	return p.logger(c)
+}
+
+// logger returns the log: to stderr, as the settings say.
 func (p *program) logger(c *config) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(strings.ToUpper(c.logLevel))); err != nil {

@@ -85,7 +85,7 @@ func (r *remote) do(ctx context.Context, method, path string, query url.Values, 
 		return res, nil
 	}
 	defer res.Body.Close()
-	return nil, fmt.Errorf("%s %s: %s: %s", method, u, res.Status, reason(res.Body))
+	return nil, fmt.Errorf("%s (%s)", reason(res.Body), res.Status)
 }
 
 // reason returns what the body of a refusal says.
