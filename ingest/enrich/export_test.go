@@ -1,6 +1,10 @@
 package enrich
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/oschwald/maxminddb-golang/v2"
+)
 
 // LookupIn opens a database without watching it, which is slow to set up.
 func LookupIn(path string) (lookup func(netip.Addr) Place, err error) {
@@ -9,6 +13,19 @@ func LookupIn(path string) (lookup func(netip.Addr) Place, err error) {
 		return nil, err
 	}
 	return f.lookup, nil
+}
+
+// LookupInBytes opens a database that is not in a file.
+func LookupInBytes(data []byte) (lookup func(netip.Addr) Place, err error) {
+	defer recovered(&err)
+	r, err := maxminddb.OpenBytes(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := holdsPlaces(r); err != nil {
+		return nil, err
+	}
+	return newPlaceFile(r, nil).lookup, nil
 }
 
 // CompileAll compiles every pattern.

@@ -263,29 +263,41 @@ func openPlaceFile(path string) (f *placeFile, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPlaceFile(r, stat)
+	if err := holdsPlaces(r); err != nil {
+		return nil, err
+	}
+	return newPlaceFile(r, stat), nil
 }
 
-// newPlaceFile tries a few records: a database may be whole and hold something
-// else.
-func newPlaceFile(r *maxminddb.Reader, stat os.FileInfo) (*placeFile, error) {
-	tried := 0
-	for res := range r.Networks() {
+func newPlaceFile(r *maxminddb.Reader, stat os.FileInfo) *placeFile {
+	return &placeFile{reader: r, stat: stat, seen: newCache[uintptr, Place](placesCache)}
+}
+
+// holdsPlaces tries the first records: a database may be whole and hold
+// something else. The networks of a damaged one may be without end, so that
+// those without a record count as well.
+func holdsPlaces(r *maxminddb.Reader) error {
+	const maxRecords, maxNetworks = 1000, 100_000
+	records, networks := 0, 0
+	for res := range r.Networks(maxminddb.IncludeNetworksWithoutData(), maxminddb.IncludeAliasedNetworks()) {
 		if err := res.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		at, err := decodePlace(res)
-		if err != nil {
-			return nil, err
+		if res.Found() {
+			at, err := decodePlace(res)
+			if err != nil {
+				return err
+			}
+			if at != (Place{}) {
+				return nil
+			}
+			records++
 		}
-		if at != (Place{}) {
-			return &placeFile{reader: r, stat: stat, seen: newCache[uintptr, Place](placesCache)}, nil
-		}
-		if tried++; tried == 1000 {
+		if networks++; records == maxRecords || networks == maxNetworks {
 			break
 		}
 	}
-	return nil, errNoPlaces
+	return errNoPlaces
 }
 
 // recovered turns a panic into an error. Reading a mapped file that somebody has

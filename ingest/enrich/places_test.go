@@ -48,6 +48,11 @@ func database(kind string, records map[string]any) []byte {
 		}
 		data = appendValue(data, records[network])
 	}
+	return file(kind, nodes, data)
+}
+
+// file returns a database of a search tree and the records it points to.
+func file(kind string, nodes [][2]int, data []byte) []byte {
 	var b []byte
 	for _, n := range nodes {
 		for _, r := range n {
@@ -347,7 +352,7 @@ func TestOpenPlacesDamaged(t *testing.T) {
 	for i := range whole {
 		damaged := bytes.Clone(whole)
 		damaged[i] ^= 0xff
-		tryPlaces(t, path, damaged)
+		tryPlaces(damaged)
 	}
 	for _, c := range []struct {
 		name string
@@ -357,6 +362,7 @@ func TestOpenPlacesDamaged(t *testing.T) {
 		{"text", []byte("not a database")},
 		{"no places", database("ASN", map[string]any{"81.2.69.0/24": object{"autonomous_system_number": uint32(1)}})},
 		{"no networks", database("City", nil)},
+		{"2^100 ways to nothing", file("City", maze(100), nil)},
 	} {
 		write(t, path, c.data)
 		if places, err := enrich.OpenPlaces(path, 0, slog.New(slog.DiscardHandler)); err == nil {
@@ -369,10 +375,18 @@ func TestOpenPlacesDamaged(t *testing.T) {
 	}
 }
 
-func tryPlaces(t *testing.T, path string, data []byte) {
-	t.Helper()
-	write(t, path, data)
-	lookup, err := enrich.LookupIn(path)
+// maze returns a tree of n levels in which both branches lead to the same place.
+func maze(n int) [][2]int {
+	nodes := make([][2]int, n)
+	for i := range n - 1 {
+		nodes[i] = [2]int{i + 1, i + 1}
+	}
+	return nodes
+}
+
+// tryPlaces opens and asks a database, whole or not.
+func tryPlaces(data []byte) {
+	lookup, err := enrich.LookupInBytes(data)
 	if err != nil {
 		return
 	}
@@ -384,6 +398,5 @@ func tryPlaces(t *testing.T, path string, data []byte) {
 func FuzzPlaces(f *testing.F) {
 	f.Add(cities())
 	f.Add(flat())
-	path := filepath.Join(f.TempDir(), "places.mmdb")
-	f.Fuzz(func(t *testing.T, data []byte) { tryPlaces(t, path, data) })
+	f.Fuzz(func(t *testing.T, data []byte) { tryPlaces(data) })
 }
