@@ -1,7 +1,6 @@
 package history
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -10,43 +9,6 @@ import (
 
 	"github.com/eider-analytics/eider/store/event"
 )
-
-// footerLimit is more than a footer of ours can have: 30 kB for each row group.
-const footerLimit = 64 << 20
-
-// openParquet reads the footer of a file. It allocates no more than a small
-// multiple of the file's size, whatever the footer claims.
-func openParquet(r io.ReaderAt, size int64) (*parquet.File, error) {
-	var tail [8]byte
-	if size < int64(len(tail)) {
-		return nil, fmt.Errorf("%d bytes are too few", size)
-	}
-	if _, err := r.ReadAt(tail[:], size-int64(len(tail))); err != nil {
-		return nil, fmt.Errorf("read the end of the file: %w", err)
-	}
-	if n := int64(binary.LittleEndian.Uint32(tail[:])); n > min(size-int64(len(tail)), footerLimit) {
-		return nil, fmt.Errorf("footer of %d bytes in a file of %d", n, size)
-	}
-	return parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(16<<10))
-}
-
-// checkSchema says whether the file has the columns of an event: the first ones,
-// if it is older.
-func checkSchema(f *parquet.File) error {
-	if v, _ := f.Lookup(keyVersion); v != version {
-		return fmt.Errorf("%w: layout %q, this one reads %q", ErrNewer, v, version)
-	}
-	got, want := f.Root().Fields(), schema.Fields()
-	if len(got) > len(want) {
-		return fmt.Errorf("%w: %d columns, this one knows %d", ErrNewer, len(got), len(want))
-	}
-	for i, g := range got {
-		if g.Name() != want[i].Name() || !parquet.EqualNodes(g, want[i]) {
-			return fmt.Errorf("column %d is %s %v, want %s %v", i, g.Name(), g, want[i].Name(), want[i])
-		}
-	}
-	return nil
-}
 
 // A decoder turns a Parquet file back into events, in file order.
 type decoder struct {

@@ -2,14 +2,16 @@ package history
 
 import "github.com/eider-analytics/eider/store/event"
 
-// A field is where a column's value goes in an event: the inverse of
-// [event.Column.Str], Num and ID. Exactly one is set.
+// A field is where a column's value is in an event, for writing as well, which
+// [event.Column] does not allow. Exactly one of the first five is set.
 type field struct {
 	text func(*event.Event) *string
 	num  func(*event.Event) *int64
 	num4 func(*event.Event) *int32
 	flag func(*event.Event) *bool
 	id   func(*event.Event) *event.ID
+
+	unknown func(*event.Event) bool // is it null? If nil, it is when it is zero
 }
 
 // fields has all of [event.Columns].
@@ -52,9 +54,9 @@ var fields = map[string]field{
 	"region_name":     {text: func(e *event.Event) *string { return &e.RegionName }},
 	"city":            {text: func(e *event.Event) *string { return &e.City }},
 	"city_id":         {num: func(e *event.Event) *int64 { return &e.CityID }},
-	"revenue":         {num: func(e *event.Event) *int64 { return &e.Revenue }},
+	"revenue":         {num: func(e *event.Event) *int64 { return &e.Revenue }, unknown: func(e *event.Event) bool { return e.Currency == "" }},
 	"currency":        {text: func(e *event.Event) *string { return &e.Currency }},
 	"props":           {text: func(e *event.Event) *string { return &e.Props }},
 	"engaged_ms":      {num: func(e *event.Event) *int64 { return &e.EngagedMS }},
-	"scroll":          {num4: func(e *event.Event) *int32 { return &e.Scroll }},
+	"scroll":          {num4: func(e *event.Event) *int32 { return &e.Scroll }, unknown: func(e *event.Event) bool { return e.Scroll == event.NoScroll }},
 }

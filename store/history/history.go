@@ -13,8 +13,8 @@
 // A file under a final name is never overwritten and never changed. [Dir.Read],
 // [Dir.Merge] and [Dir.Verify] compare the SHA-256 of the whole file with the
 // ledger's before they decode a byte of it, so that damage is found and never
-// merged, and so that Parquet is only parsed if we wrote it. Hashing costs a
-// fiftieth of decoding. Damage is a [*DamageError]; a file that is not there is
+// merged, and so that Parquet is only decoded if we wrote it. Hashing costs a
+// tenth of decoding. Damage is a [*DamageError]; a file that is not there is
 // one as well, and matches [fs.ErrNotExist].
 //
 // # On disk
