@@ -314,12 +314,9 @@ func (f *placeFile) lookup(addr netip.Addr) (at Place) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see openPlaceFile
 	var err error
 	defer recovered(&err)
-	if addr.Is6() && f.reader.Metadata.IPVersion == 4 {
-		return Place{}
-	}
 	res := f.reader.Lookup(addr)
 	if !res.Found() {
-		return Place{}
+		return Place{} // nor is an address of version 6 in a file of version 4
 	}
 	if at, ok := f.seen.Get(res.Offset()); ok {
 		return at

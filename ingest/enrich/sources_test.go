@@ -169,7 +169,8 @@ func TestChannel(t *testing.T) {
 		{"utm_source=x9&utm_medium=web-push", "", enrich.MobilePush},
 		{"utm_source=firebase", "", enrich.MobilePush},
 		{"", "https://blog.example.org/", enrich.Referral},
-		{"", "https://docs.google.com/document", enrich.Referral}, // Google's, but no search
+		{"", "https://docs.google.com/document", enrich.Referral},
+		{"", "https://cloud.google.com/run", enrich.Referral}, // Google's, but no search
 		{"", "https://support.google.com/", enrich.Referral},
 		{"utm_medium=referral", "", enrich.Referral},
 		{"utm_source=x9", "", enrich.Referral},
