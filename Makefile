@@ -3,12 +3,13 @@ export GOFLAGS := -tags=netgo,osusergo,sqlite_omit_load_extension,duckdb_arrow
 export CGO_ENABLED := 1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -linkmode external -extldflags "-static" -X main.version=$(VERSION)
+OUT ?= bin/eider
 N ?= 20
 FUZZTIME ?= 10s
 
 .PHONY: build run test race fuzz bench lint e2e image crash
 
-build:; @.ci/needs && go build -trimpath -ldflags '$(LDFLAGS)' -o bin/eider ./cmd/eider
+build:; @.ci/needs && go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) ./cmd/eider
 run: build; ./bin/eider serve
 test: lint build; .ci/needs test && go test ./... && $(MAKE) fuzz FUZZTIME=3s
 race:; go test -race ./...
