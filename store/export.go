@@ -81,7 +81,7 @@ func newFormat(name string, w *bufio.Writer) (format, error) {
 	case event.FormatArrow:
 		return &arrowFormat{ipc.NewWriter(w, ipc.WithSchema(rowSchema))}, nil
 	case event.FormatParquet:
-		return &parquetFormat{w: history.NewWriter(w), rows: newDecoder()}, nil
+		return &parquetFormat{w: history.NewWriter(w), rows: newDecoder(false)}, nil
 	}
 	return nil, &event.QueryError{Message: fmt.Sprintf("there is no export format %q; use csv, json, ndjson, parquet or arrow", name)}
 }
@@ -102,7 +102,7 @@ func (f *parquetFormat) write(rec arrow.RecordBatch) error {
 			return err
 		}
 	}
-	return nil
+	return f.w.Flush() // before the record goes
 }
 
 func (f *parquetFormat) close() error { return f.w.Close() }

@@ -15,12 +15,14 @@ import (
 // on the days from to to, both included. The map holds those only.
 func (s *Store) KnownIDs(ctx context.Context, site string, from, to event.Day, ids []event.ID) (map[event.ID]bool, error) {
 	known := make(map[event.ID]bool)
-	if len(ids) == 0 {
-		return known, nil
+	var list []string
+	for _, id := range ids {
+		if !id.IsZero() {
+			list = append(list, id.String())
+		}
 	}
-	list := make([]string, len(ids))
-	for i, id := range ids {
-		list[i] = id.String()
+	if len(list) == 0 {
+		return known, nil
 	}
 	start, end := from.Start(), (to + 1).Start()
 	sn := s.Snapshot()
@@ -44,11 +46,11 @@ func (s *Store) KnownIDs(ctx context.Context, site string, from, to event.Day, i
 }
 
 // OpenVisits calls fn for every event with a Time of at least since (µs), in the
-// order of Seq. The event is fn's only until it returns.
+// order of Seq. The event is fn's only until it returns, but its texts may be kept.
 func (s *Store) OpenVisits(ctx context.Context, since int64, fn func(*event.Event) error) error {
 	sn := s.Snapshot()
 	defer sn.Release()
-	d := newDecoder()
+	d := newDecoder(true)
 	err := s.scan(ctx, sn, span{from: since}, func(rec arrow.RecordBatch) error {
 		for row := range int(rec.NumRows()) {
 			if err := fn(d.event(rec, row)); err != nil {

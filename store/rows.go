@@ -179,15 +179,16 @@ func retyped(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 // A decoder turns the rows of a scan into events.
 type decoder struct {
 	e    event.Event
+	own  bool                     // whether texts are copied; otherwise they go with the record
 	puts []func(arrow.Array, int) // by column: sets e's field to a row's value, which is not null
 }
 
-func newDecoder() *decoder {
-	d := &decoder{}
+func newDecoder(own bool) *decoder {
+	d := &decoder{own: own}
 	v := reflect.ValueOf(&d.e).Elem()
 	for _, c := range event.Columns {
 		field := v.FieldByNameFunc(func(name string) bool { return named(name, c.Name) })
-		d.puts = append(d.puts, putter(field, c))
+		d.puts = append(d.puts, d.putter(field, c))
 	}
 	return d
 }
@@ -201,7 +202,7 @@ func named(field, column string) bool {
 	return strings.EqualFold(field, strings.ReplaceAll(column, "_", ""))
 }
 
-func putter(field reflect.Value, c event.Column) func(arrow.Array, int) {
+func (d *decoder) putter(field reflect.Value, c event.Column) func(arrow.Array, int) {
 	switch to := field.Addr().Interface().(type) {
 	case *int64:
 		switch c.Kind {
@@ -216,14 +217,18 @@ func putter(field reflect.Value, c event.Column) func(arrow.Array, int) {
 	case *bool:
 		return func(a arrow.Array, row int) { *to = a.(*array.Boolean).Value(row) }
 	case *string:
-		return func(a arrow.Array, row int) { *to = strings.Clone(a.(*array.String).Value(row)) }
+		return func(a arrow.Array, row int) {
+			if *to = a.(*array.String).Value(row); d.own {
+				*to = strings.Clone(*to)
+			}
+		}
 	case *event.ID:
 		return func(a arrow.Array, row int) { *to = parseID(a.(*array.String).Value(row)) }
 	}
 	panic("store: internal error: no way to decode column " + c.Name)
 }
 
-// event returns a row. It is overwritten by the next call, but its texts are not.
+// event returns a row. It is overwritten by the next call.
 func (d *decoder) event(rec arrow.RecordBatch, row int) *event.Event {
 	d.e = event.Event{Scroll: event.NoScroll}
 	for i, put := range d.puts {

@@ -35,8 +35,11 @@ func NewWriter(w io.Writer) *Writer {
 	return nw
 }
 
-// Add adds an event.
+// Add adds an event. Its texts must stay as they are until the next Flush.
 func (w *Writer) Add(e event.Event) error { return w.enc.add(e) }
+
+// Flush encodes what has been added. It does not end a row group.
+func (w *Writer) Flush() error { return w.enc.flush() }
 
 // Close writes what is left and the footer. It does not close the writer under it.
 func (w *Writer) Close() error { return w.enc.close(nil) }

@@ -1,0 +1,83 @@
+package store_test
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/eider-analytics/eider/store/event"
+)
+
+// TestKnownIDs looks for ids in parts and hot rows, on other days and sites.
+func TestKnownIDs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := func(n byte) event.ID { return event.ID{0xab, 15: n} }
+	with := func(n byte, site string, at int64) event.Event {
+		return event.Event{Site: site, Time: at, Received: noon, Name: "x", Via: event.ViaImport, Dedupe: id(n), Scroll: event.NoScroll}
+	}
+	r.add(with(1, "a.example", midnight-1), with(2, "a.example", midnight), with(3, "b.example", midnight))
+	r.publish()
+	r.add(with(4, "a.example", midnight+day-1), with(5, "a.example", midnight+day), with(2, "a.example", noon))
+	today := event.DayOf(midnight)
+	for _, c := range []struct {
+		name     string
+		site     string
+		from, to event.Day
+		want     []event.ID
+	}{
+		{"today", "a.example", today, today, []event.ID{id(2), id(4)}},
+		{"three days", "a.example", today - 1, today + 1, []event.ID{id(1), id(2), id(4), id(5)}},
+		{"another site", "b.example", today, today, []event.ID{id(3)}},
+		{"another day", "b.example", today + 1, today + 9, nil},
+	} {
+		known, err := r.store.KnownIDs(t.Context(), c.site, c.from, c.to, []event.ID{id(1), id(2), id(2), id(3), id(4), id(5), id(6), {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := slices.SortedFunc(maps.Keys(known), func(a, b event.ID) int { return int(a[15]) - int(b[15]) })
+		if diff := gocmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: want -, got +:\n%s", c.name, diff)
+		}
+	}
+	many := make([]event.ID, 10_000)
+	for i := range many {
+		many[i] = event.ID{byte(i), byte(i >> 8), 1}
+	}
+	many[7777] = id(2)
+	known, err := r.store.KnownIDs(t.Context(), "a.example", today, today, many)
+	if err != nil || !known[id(2)] || len(known) != 1 {
+		t.Errorf("of 10,000: %v, %v", known, err)
+	}
+	if known, err := r.store.KnownIDs(t.Context(), "a.example", today, today, nil); err != nil || len(known) != 0 {
+		t.Errorf("of none: %v, %v", known, err)
+	}
+}
+
+// TestOpenVisits checks that every field of an event comes back, in the order of
+// Seq, from parts and hot rows alike.
+func TestOpenVisits(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	exportable(t, r)
+	since := int64(noon - day)
+	var want, got []event.Event
+	for _, e := range r.visible() {
+		if e.Time >= since {
+			want = append(want, e)
+		}
+	}
+	if err := r.store.OpenVisits(t.Context(), since, func(e *event.Event) error { got = append(got, *e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+	enough := errors.New("enough")
+	if err := r.store.OpenVisits(t.Context(), 0, func(*event.Event) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("got %v, want what fn returned", err)
+	}
+}
