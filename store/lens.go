@@ -96,6 +96,7 @@ func settings(o Options, spill string) url.Values {
 		"allow_community_extensions":   {"false"},
 		"allow_unsigned_extensions":    {"false"},
 		"preserve_insertion_order":     {"false"},
+		"enable_external_file_cache":   {"false"}, // the kernel caches parts; a name may be used again
 	}
 }
 

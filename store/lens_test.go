@@ -303,3 +303,50 @@ func TestSpill(t *testing.T) {
 	r.flush(5000)
 	r.check()
 }
+
+// TestOddDirectory keeps its data in a directory whose name SQL and URLs take for
+// something else; one that would be a pattern is refused.
+func TestOddDirectory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *store.Options) {
+		o.Dir = filepath.Join(o.Dir, "it's \"{x}\" %20&a=b #ü")
+		if err := os.Mkdir(o.Dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	})
+	r.dir = r.opts.Dir
+	for _, c := range "?*[" {
+		o := r.opts
+		o.Dir += string(c)
+		if s, err := store.Open(t.Context(), o); err == nil {
+			s.Close()
+			t.Errorf("opened a directory with %c in its name", c)
+		}
+	}
+	prepare(r, rand.New(rand.NewPCG(7, 8)))
+	r.check()
+	n, err := r.store.Erase(t.Context(), store.Erasure{Visitor: event.ID{1, 1}})
+	if want := r.forget(func(e event.Event) bool { return e.Visitor == event.ID{1, 1} }); err != nil || n != want || n == 0 {
+		t.Errorf("erased %d, %v; want %d", n, err, want)
+	}
+	r.check()
+	r.checkFiles()
+}
+
+// TestBadText brings text that is not UTF-8 and must not be in the journal, but
+// is: it is shown with a replacement, hot and in a part, and stops nothing.
+func TestBadText(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.append(event.Event{Site: "a.example", Time: noon, Received: noon, Name: "n", Via: "page", Path: "/\xff\xfe!", Scroll: event.NoScroll})
+	r.flush(1)
+	for range 2 {
+		sn := r.store.Snapshot()
+		got := table(t, r.store, "SELECT path FROM "+sn.Relation("", 0, 0))
+		sn.Release()
+		if len(got) != 1 || got[0][0] != "/\uFFFD!" {
+			t.Errorf("got %q", got)
+		}
+		r.publish()
+	}
+}

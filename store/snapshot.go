@@ -189,13 +189,10 @@ func overlaps(p *event.Part, site string, from, to int64) bool {
 	return found
 }
 
-// literal returns the SQL literal of a path in the data directory. read_parquet
-// takes a name for a pattern if it can, so what would make it one is bracketed.
+// literal returns the SQL literal of a path in the data directory.
 func (s *Store) literal(path string) string {
-	return quote(globEscaper.Replace(filepath.Join(s.opts.Dir, filepath.FromSlash(path))))
+	return quote(filepath.Join(s.opts.Dir, filepath.FromSlash(path)))
 }
-
-var globEscaper = strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]")
 
 // quote returns the SQL literal of a text.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -72,7 +72,7 @@ var (
 
 // Options adjust a [Store]. Dir, Ledger and Log are required.
 type Options struct {
-	Dir         string         // the data directory; must exist
+	Dir         string         // the data directory; must exist; no ? * or [ in its path
 	FS          history.FS     // Optional: where the parts are; nil means the files of Dir. DuckDB always reads Dir
 	Ledger      *ledger.Ledger // open; the caller closes it after the store
 	MemoryLimit int64          // bytes DuckDB may use before it spills to tmp; 0 means 128 MiB
@@ -110,6 +110,9 @@ func (o *Options) setDefaults() error {
 	dir, err := filepath.Abs(o.Dir) // DuckDB compares whole paths
 	if err != nil {
 		return err
+	}
+	if strings.ContainsAny(dir, "?*[") { // DuckDB takes such a path for a pattern, or for options
+		return fmt.Errorf("data directory %s: its path must not contain ? * or [", dir)
 	}
 	o.Dir = dir
 	if o.FS == nil {
