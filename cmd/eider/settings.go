@@ -121,7 +121,7 @@ func (c *config) storeSettings() []setting {
 		{env: "EIDER_RETENTION_DAYS", def: "0", value: daysValue(&c.retentionDays),
 			doc: "Days that events are kept; 0 is for ever."},
 		{env: "EIDER_MIN_FREE_DISK", def: "max(5%, 64MiB)", value: floorValue(&c.minFreeDisk),
-			doc: "Space on the volume below which events are answered with 507 and readiness fails. Nothing is lost."},
+			doc: "Space on the volume below which events are answered with 503 and readiness fails. Nothing is lost."},
 		{env: "EIDER_DUCKDB_MEMORY_LIMIT", auto: "a share of the cgroup's memory", value: sizeValue(&c.duckdbMemoryLimit, 16<<20),
 			doc: "Memory that queries may take."},
 		{env: "EIDER_DUCKDB_THREADS", auto: "what cores and memory allow", value: numberValue(&c.duckdbThreads, 1, 1024),
