@@ -42,7 +42,7 @@ func (c *config) settings() []setting {
 func (c *config) serverSettings() []setting {
 	const day = 24 * time.Hour
 	return []setting{
-		{env: "EIDER_DATA_DIR", def: "data", value: textValue(&c.dataDir),
+		{env: "EIDER_DATA_DIR", def: "data", value: pathValue(&c.dataDir),
 			doc: "The directory that holds everything Eider keeps. Made if it is not there."},
 		{env: "EIDER_HOST", def: "127.0.0.1", value: hostValue(&c.host),
 			doc: "Address to listen on. The image sets `0.0.0.0`."},
@@ -87,7 +87,7 @@ func (c *config) ingestSettings() []setting {
 			doc: "Refuse the events of crawlers, libraries and test tools, and count them."},
 		{env: "EIDER_RESPECT_GPC", def: "true", value: boolValue(&c.respectGPC),
 			doc: "A request with `Sec-GPC: 1` or `DNT: 1` keeps no visitor id."},
-		{env: "EIDER_GEOIP_DB", auto: "the built-in table of countries", value: textValue(&c.geoipDB),
+		{env: "EIDER_GEOIP_DB", auto: "the built-in table of countries", value: pathValue(&c.geoipDB),
 			doc: "An `.mmdb` file such as GeoLite2-City. A new version of the file is taken into use by itself."},
 		{env: "EIDER_GEOIP_PRECISION", def: "city", value: choiceValue(&c.geoipDetail, "city", "region", "country", "none"),
 			doc: "The finest part of a place that is kept."},

@@ -105,7 +105,7 @@ func writeSettingsTable(w io.Writer) error {
 		return err
 	}
 	var b strings.Builder
-	b.WriteString("| variable | default | what it does |\n| --- | --- | --- |\n")
+	b.WriteString("| variable | what it does | default | values |\n| --- | --- | --- | --- |\n")
 	for _, s := range c.settings() {
 		if s.later {
 			continue
@@ -114,7 +114,7 @@ func writeSettingsTable(w io.Writer) error {
 		if s.secret {
 			name += " `…_FILE`"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s Must be %s. |\n", name, s.defaultText(), s.doc, s.valid)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, s.doc, s.defaultText(), s.valid)
 	}
 	_, err = io.WriteString(w, b.String())
 	return err

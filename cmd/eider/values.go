@@ -24,8 +24,10 @@ type value struct {
 // errRange is returned by a value's set when valid says it all.
 var errRange = errors.New("out of range")
 
-func textValue(p *string) value {
-	return value{"text", func(s string) error { *p = s; return nil }, func() string { return *p }}
+// pathValue takes what names a file; whether there is one is seen when it is
+// opened.
+func pathValue(p *string) value {
+	return value{"a path", func(s string) error { *p = s; return nil }, func() string { return *p }}
 }
 
 // secretValue takes no text of less than least bytes: a short key can be
