@@ -17,5 +17,5 @@ fuzz:; .ci/fuzz $(FUZZTIME)
 bench:; go test -run '^$$' -bench . -benchtime 1x ./...
 lint:; .ci/lint
 e2e:; @.ci/needs test && go test -count=1 ./cmd/eider
-crash:; @.ci/needs test && EIDER_CRASH_ROUNDS=$(N) go test -count=1 -timeout 0 -v -run Crash ./cmd/eider
+crash:; @.ci/needs test && EIDER_CRASH_ROUNDS=$(N) go test -count=1 -timeout 0 -v -run 'Crash|PowerCut|FaultPoints' ./cmd/eider
 image:; docker build --build-arg VERSION=$(VERSION) -t eider:$(VERSION) -t eider:latest .

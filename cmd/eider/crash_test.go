@@ -138,6 +138,14 @@ type load struct {
 // load starts n clients that send single events, four that send batches and logs,
 // and two that publish, compact and ask while events come in.
 func (d *daemon) load(n int) *load {
+	l := d.senders(n)
+	l.client(func() error { return d.maintain("publish") }, 90*time.Millisecond)
+	l.client(func() error { return errors.Join(d.maintain("compact"), l.look()) }, 130*time.Millisecond)
+	return l
+}
+
+// senders is load with those that send and no others.
+func (d *daemon) senders(n int) *load {
 	l := &load{d: d, stopped: make(chan struct{})}
 	for range n {
 		l.client(d.sendOne, 3*time.Millisecond)
@@ -155,8 +163,6 @@ func (d *daemon) load(n int) *load {
 		_, err := d.send(d.events.next(25, again|logged))
 		return err
 	}, 60*time.Millisecond)
-	l.client(func() error { return d.maintain("publish") }, 90*time.Millisecond)
-	l.client(func() error { return errors.Join(d.maintain("compact"), l.look()) }, 130*time.Millisecond)
 	return l
 }
 
@@ -192,6 +198,18 @@ func (l *load) note(no *refusal) {
 		}
 	}
 	l.refused = append(l.refused, no)
+}
+
+// refusal returns the first answer 503, or nil.
+func (l *load) refusal() *refusal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, no := range l.refused {
+		if no.status == http.StatusServiceUnavailable {
+			return no
+		}
+	}
+	return nil
 }
 
 // wait waits for the clients after the process has ended, and fails the test for

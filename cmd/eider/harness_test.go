@@ -231,9 +231,11 @@ func (d *daemon) signal(s os.Signal) {
 // wait returns the exit code once the process has ended, -1 if a signal ended it.
 func (d *daemon) wait(most time.Duration) int {
 	d.Helper()
+	late := time.NewTimer(most)
+	defer late.Stop()
 	select {
 	case <-d.gone:
-	case <-time.After(most):
+	case <-late.C:
 		d.Fatalf("process %d has not ended after %s", d.cmd.Process.Pid, most)
 	}
 	return d.cmd.ProcessState.ExitCode()

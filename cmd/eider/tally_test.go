@@ -275,6 +275,18 @@ type row struct {
 	Props map[string]string
 }
 
+// rowOf is a row of an event whose properties are still a text.
+func rowOf(t testing.TB, seq int64, path, via, props string) row {
+	t.Helper()
+	r := row{Seq: seq, Path: path, Via: via}
+	if props != "" {
+		if err := json.Unmarshal([]byte(props), &r.Props); err != nil {
+			t.Fatalf("properties %q: %v", props, err)
+		}
+	}
+	return r
+}
+
 // check reads back what was not read back before and compares (I1, I2, I3). It
 // is to be called before new events are sent.
 func (d *daemon) check() verdict {
