@@ -196,6 +196,10 @@ func TestSetup(t *testing.T) {
 		t.Errorf("a server with an administrator offers %s", p)
 	}
 	want(t, try(again, token), 409, "set_up")
+	for _, k := range f.keys {
+		want(t, r.do("DELETE", "/api/keys/"+k.ID, "", "-", "X-Api-Key: "+key), 204, "")
+	}
+	want(t, try(r, token), 409, "set_up") // nobody is left, and still it has been used
 	if p := newRig(t).srv.SetupPath(); p != "" {
 		t.Errorf("a server with a bootstrap key offers %s", p)
 	}

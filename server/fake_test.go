@@ -215,7 +215,7 @@ func (f *fake) key(t *testing.T, site string, expires int64, scopes ...string) s
 // A rig is a server with a fake of everything.
 type rig struct {
 	*fake
-	t   *testing.T
+	t   testing.TB
 	srv *server.Server
 	log *bytes.Buffer // guarded by logMu
 	mu  *sync.Mutex
@@ -232,12 +232,12 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-func newRig(t *testing.T, change ...func(*server.Options)) *rig {
+func newRig(t testing.TB, change ...func(*server.Options)) *rig {
 	t.Helper()
 	return rigOf(t, &fake{sites: []ledger.Site{{Domain: "example.com", Timezone: "Europe/Berlin"}, {Domain: "other.com", Timezone: "UTC"}}}, change...)
 }
 
-func rigOf(t *testing.T, f *fake, change ...func(*server.Options)) *rig {
+func rigOf(t testing.TB, f *fake, change ...func(*server.Options)) *rig {
 	t.Helper()
 	r := &rig{fake: f, t: t, log: &bytes.Buffer{}, mu: &sync.Mutex{}}
 	o := server.Options{

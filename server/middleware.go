@@ -127,16 +127,25 @@ const (
 	dataPolicy = "default-src 'none'; frame-ancestors 'none'"
 )
 
-// secure sets what every answer carries. What is right for data is the default;
+// always are the headers of every answer. What is right for data is the default;
 // a page widens it, and so does the endpoint that other sites' pages call.
+var always = [...]struct{ name, value string }{
+	{"Content-Security-Policy", dataPolicy},
+	{"X-Content-Type-Options", "nosniff"},
+	{"Referrer-Policy", "no-referrer"},
+	{"Cross-Origin-Opener-Policy", "same-origin"},
+	{"Cross-Origin-Resource-Policy", "same-origin"},
+	{"Permissions-Policy", "geolocation=(), microphone=(), camera=()"},
+	{"Cache-Control", "no-store"},
+}
+
+// secure sets the headers of every answer, with one allocation.
 func (s *Server) secure(h http.Header, r *http.Request) {
-	h.Set("Content-Security-Policy", dataPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", "geolocation=(), microphone=(), camera=()")
-	h.Set("Cache-Control", "no-store")
+	values := make([]string, len(always))
+	for i, a := range always {
+		values[i] = a.value
+		h[a.name] = values[i : i+1 : i+1]
+	}
 	if s.o.Secure || r.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}

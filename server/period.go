@@ -108,9 +108,6 @@ func startOfDay(t time.Time) time.Time {
 	if midnight.Day() != t.Day() { // Date went back to before the gap
 		_, midnight = midnight.ZoneBounds()
 	}
-	if begins, _ := midnight.ZoneBounds(); !begins.IsZero() && midnight.Sub(begins) < 2*time.Hour && begins.Day() == t.Day() && midnight.Hour() > 0 {
-		midnight = begins // Date went past the gap
-	}
 	if earlier := midnight.Add(-time.Hour); earlier.Day() == t.Day() {
 		midnight = earlier
 	}

@@ -116,6 +116,7 @@ func TestDrainCutsOff(t *testing.T) {
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("took %v", d)
 	}
+	want(t, r.do("GET", "/ready", "", "-"), 503, "")
 	select {
 	case <-gone:
 	case <-time.After(5 * time.Second):
@@ -154,7 +155,7 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// TestSlowHeader checks that headers are bounded in size.
+// TestLargeHeader checks that headers are bounded in size.
 func TestLargeHeader(t *testing.T) {
 	t.Parallel()
 	url, _ := newRig(t).listen(t)
