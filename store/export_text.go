@@ -133,8 +133,10 @@ type jsonFormat struct {
 
 // jsonKeys are what stands before the values of an object.
 var jsonKeys = func() (keys []string) {
-	for i, c := range event.Columns {
-		keys = append(keys, map[bool]string{true: "{", false: ","}[i == 0]+strconv.Quote(c.Name)+":")
+	before := "{"
+	for _, c := range event.Columns {
+		keys = append(keys, before+strconv.Quote(c.Name)+":")
+		before = ","
 	}
 	return keys
 }()

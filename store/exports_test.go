@@ -22,7 +22,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/eider-analytics/eider/store"
 	"github.com/eider-analytics/eider/store/event"
 )
 
@@ -363,6 +362,32 @@ func TestExportRange(t *testing.T) {
 	}
 }
 
+// TestExportDense has few events of a site at first, so that the windows grow, and
+// then more in one of them than are read at once.
+func TestExportDense(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	other := make([]event.Event, 100_000)
+	for i := range other {
+		other[i] = event.Event{Site: "b.example", Time: noon, Name: "x", Via: event.ViaBatch, Scroll: event.NoScroll}
+	}
+	r.add(other...)
+	const n = 50_000
+	fill(r, n, 1)
+	var out bytes.Buffer
+	rows, _, err := r.store.Export(t.Context(), &out, event.ExportQuery{Site: "a.example", Format: event.FormatCSV})
+	if err != nil || rows != n {
+		t.Fatalf("%d rows, %v; want %d", rows, err, n)
+	}
+	want := int64(len(other))
+	for line := range strings.Lines(out.String()) {
+		if seq, _, _ := strings.Cut(line, ","); seq != "seq" && seq != strconv.FormatInt(want, 10) {
+			t.Fatalf("seq %s, want %d", seq, want)
+		}
+		want++
+	}
+}
+
 // A stopper cancels a context after some bytes.
 type stopper struct {
 	cancel context.CancelFunc
@@ -489,27 +514,4 @@ func residentBytes(t *testing.T) int64 {
 	}
 	t.Skip("no VmRSS")
 	return 0
-}
-
-// BenchmarkReports has the questions of a dashboard about a million events.
-func BenchmarkReports(b *testing.B) {
-	r := newRig(b, func(o *store.Options) { o.MemoryLimit = 128 << 20 })
-	fill(r, 1_000_000, 10)
-	q := event.Query{Site: "a.example", From: noon - 11*day, To: noon + day, Zone: time.UTC}
-	for name, f := range map[string]func() error{
-		"main":      func() error { _, err := r.store.Main(b.Context(), q); return err },
-		"days":      func() error { _, err := r.store.Timeseries(b.Context(), q, event.Daily); return err },
-		"hours":     func() error { _, err := r.store.Timeseries(b.Context(), q, event.Hourly); return err },
-		"pages":     func() error { _, _, err := r.store.Breakdown(b.Context(), q, "pages", 10, 0); return err },
-		"sources":   func() error { _, _, err := r.store.Breakdown(b.Context(), q, "sources", 10, 0); return err },
-		"exitpages": func() error { _, _, err := r.store.Breakdown(b.Context(), q, "exit-pages", 10, 0); return err },
-	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if err := f(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
 }

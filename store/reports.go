@@ -120,7 +120,7 @@ func (s *Store) Timeseries(ctx context.Context, q event.Query, interval string) 
 	sn := s.Snapshot()
 	defer sn.Release()
 	r := newReport(q, timeseriesSQL)
-	if err := s.close(ctx, sn, &r); err != nil {
+	if err := s.bound(ctx, sn, &r); err != nil {
 		return nil, fmt.Errorf("report time series: %w", err)
 	}
 	starts, err := intervals(r.from, r.to, q.Zone, interval)
@@ -145,8 +145,8 @@ func (s *Store) Timeseries(ctx context.Context, q event.Query, interval string) 
 	return points, nil
 }
 
-// close sets the open ends of a report to the first and past the last event.
-func (s *Store) close(ctx context.Context, sn *Snapshot, r *report) error {
+// bound sets the open ends of a report to the first and past the last event.
+func (s *Store) bound(ctx context.Context, sn *Snapshot, r *report) error {
 	if r.q.From != 0 && r.q.To != 0 {
 		return nil
 	}

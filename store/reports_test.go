@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -531,5 +532,39 @@ func TestIntervals(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s by %s: got %s, want %s", c.zone, c.interval, got, c.want)
 		}
+	}
+}
+
+// processorTime is what a busy machine does not change much.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkReports has the questions of a dashboard about a million events.
+func BenchmarkReports(b *testing.B) {
+	r := newRig(b, func(o *store.Options) { o.MemoryLimit = 128 << 20 })
+	fill(r, 1_000_000, 10)
+	q := event.Query{Site: "a.example", From: noon - 11*day, To: noon + day, Zone: time.UTC}
+	for name, f := range map[string]func() error{
+		"main":      func() error { _, err := r.store.Main(b.Context(), q); return err },
+		"days":      func() error { _, err := r.store.Timeseries(b.Context(), q, event.Daily); return err },
+		"hours":     func() error { _, err := r.store.Timeseries(b.Context(), q, event.Hourly); return err },
+		"pages":     func() error { _, _, err := r.store.Breakdown(b.Context(), q, "pages", 10, 0); return err },
+		"sources":   func() error { _, _, err := r.store.Breakdown(b.Context(), q, "sources", 10, 0); return err },
+		"exitpages": func() error { _, _, err := r.store.Breakdown(b.Context(), q, "exit-pages", 10, 0); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			began := processorTime()
+			for b.Loop() {
+				if err := f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((processorTime()-began).Milliseconds())/float64(b.N), "cpu-ms/op")
+		})
 	}
 }
