@@ -333,7 +333,9 @@ func TestSQLColumns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &event.SQLResult{Columns: []event.SQLColumn{{"a", "INTEGER"}, {"b c", "VARCHAR"}, {"a_1", "DECIMAL(2,1)"}, {"l", "INTEGER[]"}}, Rows: [][]any{}}
+	want := &event.SQLResult{Columns: []event.SQLColumn{
+		{Name: "a", Type: "INTEGER"}, {Name: "b c", Type: "VARCHAR"}, {Name: "a_1", Type: "DECIMAL(2,1)"}, {Name: "l", Type: "INTEGER[]"},
+	}, Rows: [][]any{}}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
