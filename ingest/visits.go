@@ -115,6 +115,7 @@ func (vis *visit) near(t int64) bool {
 // begin makes e the first event of a visit.
 func (v *visits) begin(e *event.Event) {
 	e.Visit, e.VisitStart = e.Seq, e.Time
+	e.EntryHostname, e.EntryPath = e.Hostname, e.Path
 	v.put(e.Visitor, &visit{id: e.Seq, start: e.Time, first: e.Time, last: e.Time, touch: touchOf(e)})
 }
 

@@ -28,7 +28,7 @@ func TestVisits(t *testing.T) {
 	} {
 		table := ingest.NewVisitTable(10)
 		for i, at := range c.at {
-			e := event.Event{Seq: int64(i + 1), Time: at * minute, Name: event.Pageview, Visitor: event.ID{1}, Path: "/x", Source: string(rune('a' + i))}
+			e := event.Event{Seq: int64(i + 1), Time: at * minute, Name: event.Pageview, Visitor: event.ID{1}, Hostname: "h", Path: "/" + string(rune('a'+i)), Source: string(rune('a' + i))}
 			if !table.Assign(&e, event.ID{}) {
 				t.Fatalf("%s: event %d has no visit", c.name, i)
 			}
@@ -37,6 +37,8 @@ func TestVisits(t *testing.T) {
 			}
 			if want := string(rune('a' + c.want[i] - 1)); e.Source != want {
 				t.Errorf("%s: event %d has source %s, want that of its visit's first event, %s", c.name, i, e.Source, want)
+			} else if e.EntryHostname != "h" || e.EntryPath != "/"+want {
+				t.Errorf("%s: event %d has entry page %s%s, want h/%s", c.name, i, e.EntryHostname, e.EntryPath, want)
 			}
 			if want := c.at[c.want[i]-1] * minute; e.VisitStart != want {
 				t.Errorf("%s: visit of event %d starts at %d, want %d", c.name, i, e.VisitStart, want)
