@@ -116,12 +116,13 @@ func (y *tally) line(n int) string {
 
 // A refusal is an answer that is no acknowledgement.
 type refusal struct {
+	path   string
 	status int
 	retry  string // the header Retry-After
 	body   string
 }
 
-func (e *refusal) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.body) }
+func (e *refusal) Error() string { return fmt.Sprintf("%s: status %d: %s", e.path, e.status, e.body) }
 
 // post sends a request and returns its answer if that is 202 or 200.
 func (d *daemon) post(path, kind, body string) (string, error) {
@@ -142,7 +143,7 @@ func (d *daemon) post(path, kind, body string) (string, error) {
 		return "", err
 	}
 	if res.StatusCode/100 != 2 {
-		return "", &refusal{res.StatusCode, res.Header.Get("Retry-After"), string(b)}
+		return "", &refusal{path, res.StatusCode, res.Header.Get("Retry-After"), string(b)}
 	}
 	if dropped := res.Header.Get("X-Plausible-Dropped"); dropped != "" {
 		return "", fmt.Errorf("%s events were dropped", dropped)
@@ -371,7 +372,7 @@ func (d *daemon) export(after int64) (rows []row, err error) {
 		if res.StatusCode == http.StatusNotFound && bytes.Contains(b, []byte("no site")) {
 			return nil, nil // killed before the first event made the site
 		}
-		return nil, &refusal{status: res.StatusCode, body: string(b)}
+		return nil, &refusal{path: "/api/stats/export", status: res.StatusCode, body: string(b)}
 	}
 	rows, err = decodeRows(res.Body)
 	if err == nil && res.Trailer.Get("X-Eider-Rows") != strconv.Itoa(len(rows)) {

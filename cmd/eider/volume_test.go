@@ -133,13 +133,13 @@ func TestVolumeBrim(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		d.settle()
-		load := d.senders(24)
+		load := d.load(24)
 		time.Sleep(100*time.Millisecond + v.upTo(500*time.Millisecond))
 		v.fill(0)
 		if code := d.wait(startTime); code != 1 {
 			t.Errorf("round %d: exit code %d, want 1", round, code)
 		}
-		load.wait()
+		load.wait("/api/maintenance/publish", "/api/maintenance/compact")
 
 		// Without room it may start or not, but it must not make it worse.
 		full := v.launch()
