@@ -161,6 +161,7 @@ func (o *Options) setDefaults() {
 	if o.MaxBuffered <= 0 {
 		o.MaxBuffered = 100_000
 	}
+	o.FlushCount = min(o.FlushCount, o.MaxBuffered) // or the buffer would be full before it is due
 	if o.MaxVisits <= 0 {
 		o.MaxVisits = 50_000
 	}

@@ -158,7 +158,7 @@ func (in *Ingest) identify(ctx context.Context, src *source, p *pending, it *ite
 	if it.User != "" {
 		e.User = src.identity.user(st.domain, it.User)
 	}
-	if (c.Private && in.opts.RespectGPC) || (!c.Addr.IsValid() && c.UserAgent == "") {
+	if (c.Private && in.opts.RespectGPC) || in.opts.Privacy.HideVisitor || (!c.Addr.IsValid() && c.UserAgent == "") {
 		return nil // nobody to count: it asked not to be, or it says nothing of itself
 	}
 	e.Visitor, p.yesterday, err = src.identity.visitor(ctx, st.domain, st.zone, time.UnixMicro(e.Time), c.Addr, c.UserAgent)
@@ -185,13 +185,15 @@ func (in *Ingest) rejection(index int, err error) (event.Rejection, bool) {
 	return event.Rejection{}, false
 }
 
-// Privacy says what of an event is not kept. EIDER_GDPR_MODE sets all of it.
+// Privacy says what of an event is not kept. EIDER_GDPR_MODE sets all of it but
+// HideVisitor.
 type Privacy struct {
 	RoundTimes         bool // times are those of the hour they lie in, once the visit is known
 	HideBrowserVersion bool
 	HideOSVersion      bool
 	HideScreen         bool // the device is not told by the width either
 	HideReferrerPath   bool // only the host of the referrer is kept
+	HideVisitor        bool // nobody gets a visitor id, so there are no visits either
 }
 
 func (p Privacy) apply(e *event.Event) {

@@ -119,9 +119,25 @@ type batchAnswer struct {
 }
 
 type rejectionJSON struct {
-	Index int    `json:"index"`
-	Code  string `json:"code"`
-	Error string `json:"error"`
+	Index  int    `json:"index"`
+	Status int    `json:"status"` // with which the event alone would have been answered
+	Code   string `json:"code"`
+	Error  string `json:"error"`
+}
+
+// statusOf is the status that a rejection stands for.
+func statusOf(r event.Rejection) int {
+	switch {
+	case r.Code == event.RejectConflict:
+		return http.StatusConflict
+	case r.Code == event.RejectKey:
+		return http.StatusForbidden
+	case r.Code == event.RejectRate:
+		return http.StatusTooManyRequests
+	case r.Dropped():
+		return http.StatusAccepted
+	}
+	return http.StatusUnprocessableEntity
 }
 
 func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
@@ -151,7 +167,7 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	answer := batchAnswer{Accepted: result.Accepted, Duplicates: result.Duplicates, Rejected: []rejectionJSON{}, LastSeq: result.LastSeq}
 	for _, x := range result.Rejected {
-		answer.Rejected = append(answer.Rejected, rejectionJSON{Index: x.Index, Code: x.Code, Error: x.Message})
+		answer.Rejected = append(answer.Rejected, rejectionJSON{Index: x.Index, Status: statusOf(x), Code: x.Code, Error: x.Message})
 	}
 	writeJSON(w, http.StatusAccepted, answer)
 	return nil

@@ -177,6 +177,23 @@ func zstded(t testing.TB, b []byte, o ...zstd.EOption) string {
 	return out.String()
 }
 
+// TestRejections: every rejection of a batch tells the status that the event
+// alone would have had.
+func TestRejections(t *testing.T) {
+	t.Parallel()
+	for code, status := range map[string]int{
+		event.RejectConflict: 409, event.RejectInvalid: 422, event.RejectSkew: 422, event.RejectKey: 403,
+		event.RejectRate: 429, event.RejectBot: 202, event.RejectSite: 202, event.RejectNoVisit: 202,
+	} {
+		r := newRig(t)
+		r.result = event.Result{Rejected: []event.Rejection{{Code: code}}}
+		w := r.do("POST", "/api/events", "[{}]", "-", "X-Api-Key: "+bootstrap)
+		if want := fmt.Sprintf(`"status":%d,"code":%q`, status, code); !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %s, want %s", code, w.Body, want)
+		}
+	}
+}
+
 func TestPostEvents(t *testing.T) {
 	t.Parallel()
 	plain := ` [{"n":"a"}]`
@@ -205,7 +222,7 @@ func TestPostEvents(t *testing.T) {
 			if r.ndjson != c.ndjson || strings.TrimLeft(r.body, " \n") != strings.TrimLeft(c.want, " \n") {
 				t.Errorf("lines %t, body %.40q", r.ndjson, r.body)
 			}
-			if got, want := w.Body.String(), `{"accepted":2,"duplicates":1,"rejected":[{"index":3,"code":"bot","error":"a crawler"}],"last_seq":9}`+"\n"; got != want {
+			if got, want := w.Body.String(), `{"accepted":2,"duplicates":1,"rejected":[{"index":3,"status":202,"code":"bot","error":"a crawler"}],"last_seq":9}`+"\n"; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		})

@@ -141,6 +141,7 @@ var (
 	duplicatesDesc    = desc("events_duplicate_total", "Events that had been accepted before.")
 	rejectedDesc      = desc("events_rejected_total", "Events that were refused, by reason.", "reason")
 	botsDesc          = desc("events_bot_total", "Events of crawlers and tools, by what gave them away.", "reason")
+	rebuildsDesc      = desc("lens_rebuilds_total", "Times the lens was made anew from the journal.")
 	bufferedDesc      = desc("buffered_events", "Durable events that no report shows yet.")
 	bufferedBytesDesc = desc("buffered_bytes", "Memory of the buffered events.")
 )
@@ -162,19 +163,18 @@ var gaugeDescs = []struct {
 	{desc("damaged_parts", "Parquet parts that are quarantined."), func(g Gauges) float64 { return float64(g.DamagedParts) }},
 	{desc("disk_free_bytes", "Free space on the volume."), func(g Gauges) float64 { return float64(g.FreeDisk) }},
 	{desc("duckdb_memory_bytes", "Memory that DuckDB holds."), func(g Gauges) float64 { return float64(g.DuckDBMemory) }},
-	{desc("lens_rebuilt", "Times the lens was rebuilt since the start."), func(g Gauges) float64 { return float64(g.LensRebuilt) }},
 }
 
 // rejections are all the reasons, so that each is there with 0 from the start
 // and its first rise is seen.
 var rejections = []string{
 	event.RejectBot, event.RejectSpam, event.RejectSite, event.RejectOrigin, event.RejectExcluded,
-	event.RejectInvalid, event.RejectSkew, event.RejectConflict, event.RejectRate, event.RejectKey,
+	event.RejectInvalid, event.RejectSkew, event.RejectConflict, event.RejectRate, event.RejectKey, event.RejectNoVisit,
 }
 
 // Describe implements [prometheus.Collector].
 func (w *watch) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{acceptedDesc, duplicatesDesc, rejectedDesc, botsDesc, bufferedDesc, bufferedBytesDesc} {
+	for _, d := range []*prometheus.Desc{acceptedDesc, duplicatesDesc, rejectedDesc, botsDesc, rebuildsDesc, bufferedDesc, bufferedBytesDesc} {
 		ch <- d
 	}
 	for _, g := range gaugeDescs {
@@ -199,6 +199,7 @@ func (w *watch) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(bufferedDesc, prometheus.GaugeValue, float64(c.Buffered))
 	ch <- prometheus.MustNewConstMetric(bufferedBytesDesc, prometheus.GaugeValue, float64(c.BufferedBytes))
 	g := w.gauges()
+	counter(rebuildsDesc, uint64(g.LensRebuilt))
 	for _, d := range gaugeDescs {
 		ch <- prometheus.MustNewConstMetric(d.desc, prometheus.GaugeValue, d.value(g))
 	}

@@ -19,6 +19,8 @@ import (
 // A config is what the operator has set, with the defaults filled in. The table
 // in settings.go documents every field.
 type config struct {
+	warnings []string // what is set and yet unwise or without effect, for the log of a start
+
 	dataDir string
 
 	host            string
@@ -62,10 +64,10 @@ type config struct {
 }
 
 // gdprConfig says what is left out of events before they are stored. Mode turns
-// all of them on.
+// all of them on but SuppressVisitorID.
 type gdprConfig struct {
 	Mode, StripReferrerQuery, RoundTimestamps, SuppressBrowserVersion,
-	SuppressOSVersion, SuppressScreenSize bool
+	SuppressOSVersion, SuppressScreenSize, SuppressVisitorID bool
 }
 
 // loopback says whether only this machine can reach the server.
@@ -209,6 +211,9 @@ func (c *config) apply(table []setting, list []given, place string) []error {
 			errs = append(errs, err)
 			continue
 		}
+		if s.later && g.text != s.def {
+			c.warnings = append(c.warnings, g.name+" has no effect in this version")
+		}
 		c.from[s.env] = place
 		if fromFile {
 			c.from[s.env] = g.text
@@ -251,10 +256,10 @@ func (s *setting) take(g given, fromFile bool) error {
 			return fmt.Errorf("%s: %s is empty; %s must be %s", g.name, g.text, s.env, s.valid)
 		}
 	}
+	if s.later && (text == s.def || !s.needed) {
+		return nil
+	}
 	if s.later {
-		if text == s.def {
-			return nil
-		}
 		return fmt.Errorf("%s: not available in this version; remove it", g.name)
 	}
 	err := s.set(strings.TrimSpace(text))
@@ -316,11 +321,22 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// check returns what is wrong between settings that are each right by themselves.
+// goodSecret is the length below which a secret is likely to be one that can be
+// guessed.
+const goodSecret = 16
+
+// check returns what is wrong between settings that are each right by themselves,
+// and notes what is right and yet unwise.
 func (c *config) check() error {
-	if c.maxBufferedEvents < c.flushCount {
-		return fmt.Errorf("EIDER_MAX_BUFFERED_EVENTS=%d: must be at least EIDER_FLUSH_COUNT, which is %d",
-			c.maxBufferedEvents, c.flushCount)
+	weak := func(name, secret string) {
+		if secret != "" && len(secret) < goodSecret {
+			c.warnings = append(c.warnings, name+" is so short that it can be guessed; make one with: openssl rand -hex 32")
+		}
+	}
+	weak("EIDER_SECRET", c.secret)
+	weak("EIDER_API_KEY", c.apiKey)
+	for _, token := range c.metricsTokens() {
+		weak("EIDER_METRICS_TOKEN", token)
 	}
 	if c.publishInterval < c.flushInterval {
 		return fmt.Errorf("EIDER_PUBLISH_INTERVAL=%s: must be at least EIDER_FLUSH_INTERVAL, which is %s",

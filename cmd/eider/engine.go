@@ -156,6 +156,7 @@ func (g gdprConfig) privacy() ingest.Privacy {
 		HideOSVersion:      g.Mode || g.SuppressOSVersion,
 		HideScreen:         g.Mode || g.SuppressScreenSize,
 		HideReferrerPath:   g.Mode || g.StripReferrerQuery,
+		HideVisitor:        g.SuppressVisitorID,
 	}
 }
 

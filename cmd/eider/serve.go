@@ -39,6 +39,9 @@ func (p *program) serve(ctx context.Context) (err error) {
 		return err
 	}
 	log := p.logger(c)
+	for _, w := range c.warnings {
+		log.Warn(w)
+	}
 	started := time.Now()
 
 	// A part that cannot go on calls quit, and the server stops and says why.

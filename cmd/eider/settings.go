@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,7 +16,8 @@ type setting struct {
 	auto   string // how the default is found where it is not a text
 	doc    string // what it does, for the operator
 	secret bool   // never shown; can be given as a file
-	later  bool   // known, but belongs to a later version: only its default is taken
+	later  bool   // known, but belongs to a later version: has no effect, and a warning says so
+	needed bool   // later, and so much relied upon that anything but its default is an error
 	alias  string // another variable that means the same
 	value
 }
@@ -53,9 +53,9 @@ func (c *config) serverSettings() []setting {
 		{env: "EIDER_TRUSTED_PROXY", value: proxyValue(&c.trustedProxy),
 			doc: "Whose word is taken for a visitor's address: `fly`, `cloudflare`, or a header and the proxies that may set it. " +
 				"Without it the address is that of the connection, and no header changes it."},
-		{env: "EIDER_SECRET", auto: "made once, kept in the ledger", secret: true, value: secretValue(&c.secret, 32),
+		{env: "EIDER_SECRET", auto: "made once, kept in the ledger", secret: true, value: secretValue(&c.secret),
 			doc: "Keys the data derived from what clients send, such as their own user ids. Never in an export. Changing it starts new user ids."},
-		{env: "EIDER_API_KEY", secret: true, value: secretValue(&c.apiKey, 16),
+		{env: "EIDER_API_KEY", secret: true, value: secretValue(&c.apiKey),
 			doc: "A key with every scope, for the first steps. Make others with `eider key create`."},
 		{env: "EIDER_METRICS_TOKEN", auto: "none: `/metrics` answers only on loopback", secret: true, value: tokensValue(&c.metricsToken),
 			doc: "Bearer token of `/metrics`. Two, separated by a comma, while one replaces the other."},
@@ -103,6 +103,8 @@ func (c *config) ingestSettings() []setting {
 			doc: "Keep no version of an operating system."},
 		{env: "EIDER_SUPPRESS_SCREEN_SIZE", def: "false", value: boolValue(&c.gdpr.SuppressScreenSize),
 			doc: "Keep neither the width of the screen nor the kind of the device."},
+		{env: "EIDER_SUPPRESS_VISITOR_ID", def: "false", value: boolValue(&c.gdpr.SuppressVisitorID),
+			doc: "Keep no visitor id: pageviews and events are counted, visitors and visits are not. Not part of the GDPR mode."},
 		{env: "EIDER_FLUSH_INTERVAL", def: "1s", value: secondsValue(&c.flushInterval, 10*time.Millisecond, time.Minute),
 			doc: "Longest time that a stored event waits before reports show it."},
 		{env: "EIDER_FLUSH_COUNT", def: "4096", value: numberValue(&c.flushCount, 1, 1_000_000),
@@ -130,12 +132,12 @@ func (c *config) storeSettings() []setting {
 }
 
 // laterSettings are those of versions to come. They are in the table so that a
-// deployment prepared for such a version is told that this one would ignore them.
+// deployment prepared for such a version is told that this one ignores them, and
+// is refused where that would be dangerous: traffic that should be encrypted.
 func laterSettings() []setting {
 	var table []setting
 	for _, s := range []struct{ env, def, alias string }{
 		{env: "EIDER_ADMIN_PASSWORD"},
-		{env: "EIDER_SUPPRESS_VISITOR_ID", def: "false"},
 		{env: "EIDER_SECURE_COOKIES"},
 		{env: "EIDER_MAX_LOGIN_ATTEMPTS", def: "5"},
 		{env: "EIDER_LOGIN_LOCKOUT", def: "300"},
@@ -155,8 +157,9 @@ func laterSettings() []setting {
 		{env: "EIDER_OTLP_ENDPOINT"},
 		{env: "EIDER_MCP", def: "false"},
 	} {
+		needed := strings.HasPrefix(s.env, "EIDER_TLS_") || s.env == "EIDER_RATE_LIMIT_BACKEND"
 		secret := s.env == "EIDER_ADMIN_PASSWORD" || s.env == "EIDER_AUDIT_KEY" || s.env == "EIDER_POSTGRES_URL"
-		table = append(table, setting{env: s.env, def: s.def, alias: s.alias, later: true, secret: secret,
+		table = append(table, setting{env: s.env, def: s.def, alias: s.alias, later: true, needed: needed, secret: secret,
 			value: value{valid: "not available in this version"}})
 	}
 	return table
@@ -181,16 +184,15 @@ func autoValue(p *string) value {
 
 // tokensValue takes one token, or two while one replaces the other.
 func tokensValue(p *string) value {
-	const least = 16
 	return value{
-		valid: fmt.Sprintf("one or two tokens of at least %d bytes, separated by a comma", least),
+		valid: "one or two tokens, separated by a comma",
 		set: func(s string) error {
 			tokens := strings.Split(s, ",")
 			if len(tokens) > 2 {
 				return errRange
 			}
 			for _, token := range tokens {
-				if len(strings.TrimSpace(token)) < least {
+				if strings.TrimSpace(token) == "" {
 					return errRange
 				}
 			}

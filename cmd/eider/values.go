@@ -30,20 +30,9 @@ func pathValue(p *string) value {
 	return value{"a path", func(s string) error { *p = s; return nil }, func() string { return *p }}
 }
 
-// secretValue takes no text of less than least bytes: a short key can be
-// guessed.
-func secretValue(p *string, least int) value {
-	return value{
-		valid: fmt.Sprintf("at least %d bytes of text", least),
-		set: func(s string) error {
-			if len(s) < least {
-				return errRange
-			}
-			*p = s
-			return nil
-		},
-		show: func() string { return *p },
-	}
+// secretValue takes any text; of a short one config.check warns.
+func secretValue(p *string) value {
+	return value{"text, best 32 bytes or more by chance", func(s string) error { *p = s; return nil }, func() string { return *p }}
 }
 
 func numberValue(p *int, least, most int) value {
