@@ -1,7 +1,9 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -44,6 +46,22 @@ func DecodeBatch(body string, ndjson bool) (items []Item, errs []error, err erro
 		items, errs = append(items, all[i].item.export()), append(errs, all[i].err)
 	}
 	return items, errs, err
+}
+
+// DecodeOnly decodes a batch into the struct that a batch is decoded into, and
+// does nothing with it.
+func DecodeOnly(body []byte, ndjson bool) error {
+	if !ndjson {
+		var all []wire
+		return json.Unmarshal(body, &all)
+	}
+	for line := range bytes.Lines(body) {
+		var w wire
+		if err := json.Unmarshal(line, &w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Classify parses a line of a log and says what it is.

@@ -30,11 +30,12 @@ type flusher struct {
 
 	taken atomic.Int64 // events reserved, whether on their way through the writer or in the buffer
 
-	mu     sync.Mutex // guards the four below
-	groups []ledger.Group
-	events int
-	bytes  int64
-	err    error // why the last flush failed; nil after one that did not
+	mu      sync.Mutex // guards the five below
+	groups  []ledger.Group
+	events  int
+	leaving int // those of them that are being flushed
+	bytes   int64
+	err     error // why the last flush failed; nil after one that did not
 
 	wake  chan struct{} // there is something in the buffer
 	full  chan struct{} // there is enough of it not to wait
@@ -74,7 +75,7 @@ func (f *flusher) add(g ledger.Group) {
 	f.groups = append(f.groups, g)
 	f.events += g.Count
 	f.bytes += int64(len(g.Payload))
-	full := f.events >= f.count
+	full := f.events-f.leaving >= f.count
 	f.mu.Unlock()
 	signal(f.wake)
 	if full {
@@ -181,12 +182,16 @@ func (f *flusher) retry(err error) {
 	signal(f.wake)
 }
 
-// flushAll hands the buffer to the lens, a few groups at a time.
+// flushAll hands the buffer to the lens, a few groups at a time. What is added
+// meanwhile has time until the next flush: under load there is always a little,
+// and a flush of a few events costs the lens as much as one of a thousand.
 func (f *flusher) flushAll() error {
-	for {
+	for left, _ := f.size(); left > 0; {
 		groups, n := f.take()
-		if n == 0 {
-			return nil
+		left -= n
+		select {
+		case <-f.full: // said of what has just been taken; the next add that fills it says so again
+		default:
 		}
 		events, err := decodeGroups(groups, n)
 		if err == nil {
@@ -199,6 +204,7 @@ func (f *flusher) flushAll() error {
 			return err
 		}
 	}
+	return nil
 }
 
 // take returns the first groups of the buffer, without removing them.
@@ -212,6 +218,7 @@ func (f *flusher) take() (groups []ledger.Group, n int) {
 		n += f.groups[i].Count
 		groups = f.groups[:i+1]
 	}
+	f.leaving = n
 	return groups, n
 }
 
@@ -219,7 +226,7 @@ func (f *flusher) take() (groups []ledger.Group, n int) {
 func (f *flusher) finish(groups []ledger.Group, n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.err = err
+	f.err, f.leaving = err, 0
 	if err != nil {
 		return
 	}
@@ -240,11 +247,15 @@ func (f *flusher) finish(groups []ledger.Group, n int, err error) {
 func decodeGroups(groups []ledger.Group, n int) ([]event.Event, error) {
 	events := make([]event.Event, 0, n)
 	for _, g := range groups {
-		es, err := event.Decode(unsafe.String(unsafe.SliceData(g.Payload), len(g.Payload)))
+		frames, err := event.Frames(unsafe.String(unsafe.SliceData(g.Payload), len(g.Payload)))
+		for i := 0; i < len(frames) && err == nil; i++ {
+			var e event.Event
+			e, err = frames[i].Decode()
+			events = append(events, e)
+		}
 		if err != nil {
 			return nil, errors.Join(errors.New("ingest: internal error: a group of our own does not decode"), err)
 		}
-		events = append(events, es...)
 	}
 	return events, nil
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/eider-analytics/eider/store/event"
@@ -96,6 +97,10 @@ func (w *writer) run() {
 	for {
 		select {
 		case s := <-w.queue:
+			// Whoever can run now does so first: requests that were answered together
+			// come back together, and without this every second group would be the
+			// first of them alone, with a sync of its own.
+			runtime.Gosched()
 			w.commit(s)
 		case task := <-w.tasks:
 			task()
