@@ -40,7 +40,7 @@ const (
 // of the nulls as zero values: writeRowsFuncOfOptional takes a run of as many
 // non-nulls as there are bits before it in its word for the rest of the word.
 type encoder struct {
-	w       *parquet.Writer
+	w       *parquet.GenericWriter[any]
 	columns []*parquet.ColumnWriter
 	written func() int64 // bytes that have left w
 
@@ -52,7 +52,7 @@ type encoder struct {
 }
 
 func newEncoder(out io.Writer, written func() int64, codec compress.Codec) *encoder {
-	w := parquet.NewWriter(out, schema,
+	w := parquet.NewGenericWriter[any](out, schema,
 		parquet.Compression(codec),
 		parquet.PageBufferSize(pageBytes),
 		parquet.WriteBufferSize(64<<10),
