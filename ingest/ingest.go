@@ -60,6 +60,7 @@ type Lens interface {
 	Flush(ctx context.Context, events []event.Event) error
 
 	// OpenVisits calls fn for the events since a time (µs), in the order of Seq.
+	// The event and its texts are fn's only until it returns.
 	OpenVisits(ctx context.Context, since int64, fn func(*event.Event) error) error
 
 	// KnownIDs says which of the ids events of a site carry that happened on

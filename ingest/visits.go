@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -34,6 +35,19 @@ func touchOf(e *event.Event) touch {
 		e.Language, e.Country, e.Region, e.RegionName, e.City,
 		e.CityID,
 	}
+}
+
+// clone returns a touch that shares no memory with others.
+func (t touch) clone() touch {
+	for _, s := range []*string{
+		&t.entryHostname, &t.entryPath, &t.referrer, &t.source, &t.channel,
+		&t.utmSource, &t.utmMedium, &t.utmCampaign, &t.utmContent, &t.utmTerm, &t.clickID,
+		&t.browser, &t.browserVersion, &t.os, &t.osVersion, &t.device,
+		&t.language, &t.country, &t.region, &t.regionName, &t.city,
+	} {
+		*s = strings.Clone(*s)
+	}
+	return t
 }
 
 func (t *touch) apply(e *event.Event) {
@@ -125,14 +139,15 @@ func (v *visits) put(visitor event.ID, vis *visit) {
 	}
 }
 
-// restore takes up what an event that is already stored says of its visit.
+// restore takes up what an event that is already stored says of its visit. It
+// keeps no text of the event.
 func (v *visits) restore(e *event.Event) {
 	if e.Visitor.IsZero() {
 		return
 	}
 	vis, ok := v.open.Get(e.Visitor)
 	if !ok || vis.id != e.Visit {
-		vis = &visit{id: e.Visit, start: e.VisitStart, first: e.Time, last: e.Time, touch: touchOf(e)}
+		vis = &visit{id: e.Visit, start: e.VisitStart, first: e.Time, last: e.Time, touch: touchOf(e).clone()}
 		v.put(e.Visitor, vis)
 	}
 	vis.first, vis.last = min(vis.first, e.Time), max(vis.last, e.Time)

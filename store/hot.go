@@ -91,7 +91,9 @@ func (s *Store) flush(ctx context.Context, batch []event.Event) error {
 	}
 	began := time.Now()
 	// What is accepted is stored, even if whoever asked for it has gone.
-	hot, err := s.add(context.WithoutCancel(ctx), l, v.hot, batch)
+	record := l.batch.record(batch)
+	defer record.Release()
+	hot, err := s.add(context.WithoutCancel(ctx), l, v.hot, batch[len(batch)-1].Seq, record)
 	if err != nil {
 		s.mu.Lock()
 		s.broken = fmt.Errorf("%w: %w", ErrLens, err)
@@ -121,9 +123,10 @@ func (s *Store) present() (*lens, *view, error) {
 	return s.lens, s.view, nil
 }
 
-// add inserts a batch into the newest of the generations, or into a new one, and
-// returns the generations as they are then, with flushing held.
-func (s *Store) add(ctx context.Context, l *lens, hot []generation, batch []event.Event) ([]generation, error) {
+// add inserts records whose newest event is last into the newest of the
+// generations, or into a new one, and returns the generations as they are then,
+// with flushing held.
+func (s *Store) add(ctx context.Context, l *lens, hot []generation, last int64, records ...arrow.RecordBatch) ([]generation, error) {
 	hot = slices.Clone(hot)
 	if n := len(hot); n == 0 || hot[n-1].rows >= s.opts.PublishRows {
 		g, err := s.newGeneration(ctx, l)
@@ -133,11 +136,13 @@ func (s *Store) add(ctx context.Context, l *lens, hot []generation, batch []even
 		hot = append(hot, g)
 	}
 	g := &hot[len(hot)-1]
-	if err := l.insert(ctx, g.table, batch); err != nil {
+	if err := l.insert(ctx, g.table, records); err != nil {
 		return nil, err
 	}
-	g.rows += int64(len(batch))
-	g.last = batch[len(batch)-1].Seq
+	for _, r := range records {
+		g.rows += r.NumRows()
+	}
+	g.last = last
 	return hot, nil
 }
 
@@ -192,20 +197,19 @@ func (s *Store) shed() {
 	})
 }
 
-// loadRows is about how many events of the journal are inserted at once.
-const loadRows = 8192
+// The journal is turned into records of about recordRows events, which bounds the
+// memory of decoded ones, and inserted about loadRows at a time: of so many DuckDB
+// takes a row in for half of what it costs in a flush.
+const (
+	recordRows = 4096
+	loadRows   = 64 << 10
+)
 
 // load inserts what the journal holds after a Seq into l and returns hot with
 // those rows, with flushing and boundary held.
 func (s *Store) load(ctx context.Context, l *lens, hot []generation, after int64) ([]generation, error) {
-	var batch []event.Event
-	insert := func() (err error) {
-		if len(batch) > 0 {
-			hot, err = s.add(ctx, l, hot, batch)
-			batch = batch[:0]
-		}
-		return err
-	}
+	ld := loading{store: s, lens: l, hot: hot}
+	defer ld.drop()
 	err := s.ledger.Groups(ctx, after, func(g ledger.Group) error {
 		events, err := event.Decode(string(g.Payload))
 		if err != nil {
@@ -214,18 +218,53 @@ func (s *Store) load(ctx context.Context, l *lens, hot []generation, after int64
 		for len(events) > 0 && events[0].Seq <= after {
 			events = events[1:]
 		}
-		if batch = append(batch, events...); len(batch) < loadRows {
+		if ld.events = append(ld.events, events...); len(ld.events) < recordRows {
 			return nil
 		}
-		return insert()
+		return ld.record(ctx, loadRows)
 	})
 	if err == nil {
-		err = insert()
+		err = ld.record(ctx, 1)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read journal into lens: %w", err)
 	}
-	return hot, nil
+	return ld.hot, nil
+}
+
+// A loading is what of the journal is on its way into the lens.
+type loading struct {
+	store   *Store
+	lens    *lens
+	hot     []generation
+	events  []event.Event
+	records []arrow.RecordBatch
+	rows    int
+	last    int64 // Seq of the newest in records
+}
+
+// record makes a record of the events, and inserts the records if they have at
+// least so many rows.
+func (ld *loading) record(ctx context.Context, atLeast int) (err error) {
+	if n := len(ld.events); n > 0 {
+		ld.records = append(ld.records, ld.lens.batch.record(ld.events))
+		ld.rows, ld.last = ld.rows+n, ld.events[n-1].Seq
+		ld.events = ld.events[:0]
+	}
+	if ld.rows < atLeast {
+		return nil
+	}
+	ld.hot, err = ld.store.add(ctx, ld.lens, ld.hot, ld.last, ld.records...)
+	ld.drop()
+	return err
+}
+
+// drop releases the records.
+func (ld *loading) drop() {
+	for _, r := range ld.records {
+		r.Release()
+	}
+	ld.records, ld.rows = nil, 0
 }
 
 // catchUp flushes what the journal holds and the lens does not. Whoever brings
@@ -344,17 +383,15 @@ func valid(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// insert adds events to a hot table in one transaction.
+// insert adds records to a hot table in one transaction.
 //
-// The record is a view on memory that only this transaction may read: it is made
-// and dropped inside it, so that no other connection ever sees its name.
-func (l *lens) insert(ctx context.Context, table string, events []event.Event) (err error) {
-	record := l.batch.record(events)
-	defer record.Release()
+// They are a view on memory that only this transaction may read: it is made and
+// dropped inside it, so that no other connection ever sees its name.
+func (l *lens) insert(ctx context.Context, table string, records []arrow.RecordBatch) (err error) {
 	if _, err := l.writer.ExecContext(ctx, "BEGIN"); err != nil {
 		return err
 	}
-	release, err := l.register(record)
+	release, err := l.register(records)
 	if err == nil {
 		defer release()
 		err = l.exec(ctx, "INSERT INTO "+table+" SELECT * FROM incoming", "DROP VIEW incoming", "COMMIT")
@@ -375,9 +412,9 @@ func (l *lens) exec(ctx context.Context, stmts ...string) error {
 	return nil
 }
 
-// register makes the view incoming of a record.
-func (l *lens) register(record arrow.RecordBatch) (release func(), err error) {
-	reader, err := array.NewRecordReader(record.Schema(), []arrow.RecordBatch{record})
+// register makes the view incoming of records.
+func (l *lens) register(records []arrow.RecordBatch) (release func(), err error) {
+	reader, err := array.NewRecordReader(l.batch.schema, records)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/eider-analytics/eider/store/event"
+	"github.com/eider-analytics/eider/store/ledger"
 )
 
 // KnownIDs says which of the ids events of a site carry as Dedupe that happened
@@ -46,12 +47,17 @@ func (s *Store) KnownIDs(ctx context.Context, site string, from, to event.Day, i
 }
 
 // OpenVisits calls fn for every event with a Time of at least since (µs), in the
-// order of Seq. The event is fn's only until it returns, but its texts may be kept.
+// order of Seq. The event and its texts are fn's only until it returns.
+//
+// Those that are not in parts come from the journal, which is read in a third of
+// the time that the lens takes to hand over whole rows.
 func (s *Store) OpenVisits(ctx context.Context, since int64, fn func(*event.Event) error) error {
+	s.boundary.Lock()
+	defer s.boundary.Unlock()
 	sn := s.Snapshot()
 	defer sn.Release()
 	d := newDecoder(true)
-	err := s.scan(ctx, sn, span{from: since}, func(rec arrow.RecordBatch) error {
+	err := s.scan(ctx, sn.window(0, sn.Published()), span{from: since}, func(rec arrow.RecordBatch) error {
 		for row := range int(rec.NumRows()) {
 			if err := fn(d.event(rec, row)); err != nil {
 				return err
@@ -59,8 +65,35 @@ func (s *Store) OpenVisits(ctx context.Context, since int64, fn func(*event.Even
 		}
 		return nil
 	})
+	if err == nil {
+		err = s.openInJournal(ctx, sn.Published(), since, fn)
+	}
 	if err != nil {
 		return fmt.Errorf("read open visits: %w", err)
 	}
 	return nil
+}
+
+// openInJournal is the part of OpenVisits that reads the journal after a Seq, with
+// boundary held.
+func (s *Store) openInJournal(ctx context.Context, after, since int64, fn func(*event.Event) error) error {
+	return s.ledger.Groups(ctx, after, func(g ledger.Group) error {
+		frames, err := event.Frames(string(g.Payload))
+		if err != nil {
+			return fmt.Errorf("journal group %d: %w", g.First, err)
+		}
+		for _, f := range frames {
+			if _, _, at := f.Key(); at < since {
+				continue
+			}
+			e, err := f.Decode()
+			if err != nil {
+				return fmt.Errorf("journal group %d: %w", g.First, err)
+			}
+			if err := fn(&e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
