@@ -18,8 +18,8 @@ type asset struct {
 	etag string
 }
 
-// types are those of the files we have. The tables of the machine are not asked:
-// in an empty root there are none.
+// types are those of the files a browser may get; others are not served. The
+// tables of the machine are not asked: in an empty root there are none.
 var types = map[string]string{
 	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8",
 	".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png", ".ico": "image/x-icon", ".webp": "image/webp", ".woff2": "font/woff2",

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -30,7 +32,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if len(r.Header["Content-Encoding"]) > 0 {
 		return nil, refuse(http.StatusUnsupportedMediaType, "encoding", "send this body uncompressed")
 	}
-	body := http.MaxBytesReader(w, r.Body, limit)
+	body := sound{http.MaxBytesReader(w, r.Body, limit)}
 	if r.ContentLength < 0 || r.ContentLength > limit {
 		return io.ReadAll(body)
 	}
@@ -43,12 +45,12 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 // limit bytes come out of it, however small the body was: a bomb costs what the
 // limit costs. No limit is 0.
 func openBody(w http.ResponseWriter, r *http.Request, limit int64) (io.ReadCloser, error) {
-	body := r.Body
+	body := sound{r.Body}
 	if limit > 0 {
 		if r.ContentLength > limit {
 			return nil, &http.MaxBytesError{Limit: limit}
 		}
-		body = http.MaxBytesReader(w, body, limit)
+		body = sound{http.MaxBytesReader(w, r.Body, limit)}
 	}
 	encodings := r.Header["Content-Encoding"]
 	if len(encodings) == 0 || len(encodings) == 1 && encodings[0] == "identity" {
@@ -102,12 +104,36 @@ func (b *inflated) Read(p []byte) (int, error) {
 
 func (b *inflated) Close() error { return b.plain.Close() }
 
+// A sound body gives no error of reading that [problemOf] does not know: what is
+// none of the connection is a body that is not as HTTP has it, such as a chunk
+// without its length.
+type sound struct{ io.ReadCloser }
+
+func (b sound) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.ErrUnexpectedEOF && !ofTransport(err) {
+		err = refuse(http.StatusBadRequest, "malformed", "the body is not well-formed HTTP")
+	}
+	return n, err
+}
+
+// ofTransport says whether an error of reading a body is its end, its limit, or
+// the connection's.
+func ofTransport(err error) bool {
+	var (
+		large *http.MaxBytesError
+		conn  *net.OpError
+		p     *problem
+	)
+	return err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.As(err, &large) || errors.As(err, &conn) || errors.As(err, &p)
+}
+
 // inflateError tells damaged compression, the client's fault, from errors of the
 // connection, which are what they are.
 func inflateError(err error) error {
-	var large *http.MaxBytesError
 	switch {
-	case err == nil, err == io.EOF, errors.As(err, &large), errors.Is(err, os.ErrDeadlineExceeded):
+	case err == nil, ofTransport(err):
 		return err
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return refuse(http.StatusRequestEntityTooLarge, "too_large", "compress the body with a window of at most 8 MiB")
@@ -153,13 +179,14 @@ func (s *stream) Write(p []byte) (int, error) {
 // flush sends what has been written.
 func (s *stream) flush() { _ = s.conn.Flush() }
 
-// mediaType checks the type of a body against those a route takes; "" among
-// them lets it be left out.
+// mediaType checks the type of a body against those a route takes; "" at their
+// end lets it be left out.
 func mediaType(r *http.Request, types ...string) (string, error) {
 	given := r.Header.Get("Content-Type")
 	kind, _, err := mime.ParseMediaType(given)
 	if given != "" && err != nil || !slices.Contains(types, kind) {
-		return "", refuse(http.StatusUnsupportedMediaType, "media_type", "send the body with Content-Type %s", types[0])
+		right := strings.TrimSuffix(strings.Join(types, " or "), " or ")
+		return "", refuse(http.StatusUnsupportedMediaType, "media_type", "send the body with the Content-Type %s", right)
 	}
 	return kind, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -48,6 +49,7 @@ func problemOf(err error) *problem {
 		field *event.FieldError
 		query *event.QueryError
 		limit *event.LimitError
+		conn  *net.OpError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -82,7 +84,9 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusGatewayTimeout, code: "timeout", text: "it took too long; ask for less"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &problem{status: http.StatusBadRequest, code: "cut_off", text: "the body ended early"}
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.As(err, &conn):
+		// The text of a connection's error holds the client's address: it must
+		// get neither into an answer nor into the log.
 		return &problem{status: gone, code: "gone", text: "the client has gone"}
 	}
 	return &problem{status: http.StatusInternalServerError, code: "internal", text: "internal error"}

@@ -35,9 +35,13 @@ type Importer interface {
 }
 
 // postEvent is Plausible's Events API: its answers are Plausible's.
+//
+// A browser may send any of these types from another site's page without asking
+// first, which is the point of them: the body is JSON all the same. The type of a
+// form is what curl -d and sendBeacon say if they are told nothing else.
 func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	allowAnyone(w)
-	if _, err := mediaType(r, "application/json", "text/plain", ""); err != nil {
+	if _, err := mediaType(r, "application/json", "text/plain", "application/x-www-form-urlencoded", ""); err != nil {
 		return err
 	}
 	c := s.client(r)

@@ -81,11 +81,16 @@ func TestPostEventRefuses(t *testing.T) {
 	r := newRig(t)
 	want(t, r.do("POST", "/api/event", strings.Repeat("x", 64<<10), "-"), 202, "")
 	want(t, r.do("POST", "/api/event", strings.Repeat("x", 64<<10+1), "-"), 413, "too_large")
-	want(t, r.do("POST", "/api/event", "<x/>", "-", "Content-Type: text/xml"), 415, "media_type")
+	w := r.do("POST", "/api/event", "<x/>", "-", "Content-Type: text/xml")
+	want(t, w, 415, "media_type")
+	if right := "application/json or text/plain or application/x-www-form-urlencoded\""; !strings.Contains(w.Body.String(), right) {
+		t.Errorf("the answer does not say which types are right: %s", w.Body)
+	}
 	want(t, r.do("POST", "/api/event", "{}", "-", "Content-Type: \xff"), 415, "media_type")
 	want(t, r.do("POST", "/api/event", "{}", "-", "Content-Encoding: gzip"), 415, "encoding")
-	want(t, r.do("POST", "/api/event", "\xff\xfe\x00{", "-", "Content-Type: application/json"), 202, "") // ingest judges it
-	req := httptest.NewRequest("POST", "/api/event", io.MultiReader(strings.NewReader("{}")))            // no Content-Length
+	want(t, r.do("POST", "/api/event", "\xff\xfe\x00{", "-", "Content-Type: application/json"), 202, "")       // ingest judges it
+	want(t, r.do("POST", "/api/event", "{}", "-", "Content-Type: application/x-www-form-urlencoded"), 202, "") // curl -d
+	req := httptest.NewRequest("POST", "/api/event", io.MultiReader(strings.NewReader("{}")))                  // no Content-Length
 	want(t, r.serve(req), 202, "")
 	req = httptest.NewRequest("POST", "/api/event", io.MultiReader(strings.NewReader(strings.Repeat("x", 70_000))))
 	want(t, r.serve(req), 413, "too_large")

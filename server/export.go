@@ -57,8 +57,10 @@ func (s *Server) statsExport(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err != nil {
-		s.log.Error("export broken off", "path", routeOf(r.Pattern), "request_id", callOf(r).id, "err", err)
 		callOf(r).w.status = problemOf(err).status
+		if callOf(r).w.status != gone {
+			s.log.Error("export broken off", "path", routeOf(r.Pattern), "request_id", callOf(r).id, "err", err)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	h.Set("X-Eider-Rows", strconv.FormatInt(rows, 10))
@@ -216,7 +218,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	if err := in.Decode(into); err != nil {
 		return refuse(http.StatusBadRequest, "invalid", "the body is not the JSON object it should be: %v", err)
 	}
-	if in.More() {
+	if _, err := in.Token(); err != io.EOF {
 		return refuse(http.StatusBadRequest, "invalid", "the body holds more than one JSON value")
 	}
 	return nil

@@ -42,5 +42,8 @@ func (s *Server) Occupy() (release func()) {
 	}
 }
 
+// EventShare is how many events one client may send at once.
+var EventShare = shareOf(single)
+
 // FlushKeys writes the last use of keys.
 func (s *Server) FlushKeys() error { return s.keys.flush(context.Background()) }

@@ -133,10 +133,11 @@ func (p *Proxy) Client(r *http.Request) netip.Addr {
 // Direct says whether the request came straight from this machine: from a
 // loopback peer that is no proxy of ours, without a trace of any other proxy,
 // and for a loopback name, which a page that has rebound its own name to
-// 127.0.0.1 does not use.
+// 127.0.0.1 does not use. An nginx that was told nothing but proxy_pass leaves no
+// trace and uses our name, but speaks HTTP/1.0.
 func (p *Proxy) Direct(r *http.Request) bool {
 	peer := peerOf(r)
-	if !peer.IsLoopback() || p.trusts(peer) {
+	if !peer.IsLoopback() || p.trusts(peer) || !r.ProtoAtLeast(1, 1) {
 		return false
 	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via", "Fly-Client-Ip", "Cf-Connecting-Ip", "True-Client-Ip"} {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A route is one line of the list of everything that can be asked of a server.
@@ -43,9 +44,10 @@ const (
 	queries              // the store has a queue of its own behind this
 	streams              // exports: long
 	control              // everything an operator does
+	door                 // the way in: open, so that it must not share places with what is not
 )
 
-var slots = map[class]int{single: 1024, batch: 4, imports: 2, queries: 64, streams: 8, control: 16}
+var slots = map[class]int{single: 1024, batch: 4, imports: 2, queries: 64, streams: 8, control: 16, door: 8}
 
 var routes = []route{
 	{"POST /api/event", open, single, (*Server).postEvent},
@@ -72,7 +74,7 @@ var routes = []route{
 	{"POST /api/maintenance/{task}", admin, control, (*Server).maintain},
 
 	{"GET /api/auth/status", open, light, (*Server).authStatus},
-	{"POST /api/auth/setup", open, control, (*Server).authSetup},
+	{"POST /api/auth/setup", open, door, (*Server).authSetup},
 
 	{"GET /health", open, light, (*Server).alive},
 	{"GET /health/ready", open, light, (*Server).ready},
@@ -116,7 +118,7 @@ func (s *Server) mux() *http.ServeMux {
 }
 
 // route wraps a handler in what its line of the list asks for: first the key,
-// so that strangers take no places, then a place.
+// so that strangers take no places of those who have one, then a place.
 func (s *Server) route(rt route) http.Handler {
 	h := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.admit(rt, w, r); err != nil {
@@ -130,16 +132,25 @@ func (s *Server) route(rt route) http.Handler {
 	return h
 }
 
+var errOverloaded = &problem{status: http.StatusServiceUnavailable, code: "overloaded", text: "too many requests of this kind at once; try again", retry: time.Second}
+
 func (s *Server) admit(rt route, w http.ResponseWriter, r *http.Request) error {
 	if err := s.authorize(rt.access, r); err != nil {
 		return err
+	}
+	if rt.access == open && (rt.class == single || rt.class == door) {
+		client := s.o.Proxy.Client(r)
+		if !s.crowd.enter(rt.class, client) {
+			return errOverloaded
+		}
+		defer s.crowd.leave(rt.class, client)
 	}
 	if places := s.slots[rt.class]; places != nil {
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()
 		default:
-			return &problem{status: http.StatusServiceUnavailable, code: "overloaded", text: "too many requests of this kind at once; try again", retry: 1e9}
+			return errOverloaded
 		}
 	}
 	return rt.handle(s, w, r)

@@ -92,6 +92,7 @@ type Server struct {
 	setup    *setup
 	assets   map[string]asset
 	slots    map[class]chan struct{}
+	crowd    crowd
 	compress func(http.Handler) http.HandlerFunc
 	draining atomic.Bool
 }
@@ -123,6 +124,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.compress, err = compressor(); err != nil {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
+	s.crowd.inside = map[member]int{}
 	s.slots = make(map[class]chan struct{}, len(slots))
 	for c, n := range slots {
 		s.slots[c] = make(chan struct{}, n)
@@ -142,11 +144,7 @@ func Listen(host string, port int) (net.Listener, error) {
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
 		network = "tcp4"
 	}
-	ln, err := net.Listen(network, net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return ln, nil
+	return net.Listen(network, net.JoinHostPort(host, strconv.Itoa(port)))
 }
 
 // Drain makes readiness fail with "draining", so that a load balancer sends no
