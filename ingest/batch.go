@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/eider-analytics/eider/store/event"
 )
@@ -15,15 +16,27 @@ type batchItem struct {
 	err  error // *event.FieldError
 }
 
+// bodies are buffers for bodies: of what is decoded nothing shares their memory.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxPooled is the largest buffer that is kept for the next body.
+const maxPooled = 1 << 20
+
 // decodeBatch reads a whole batch: a JSON array, or one event a line. An item
 // that is wrong is rejected alone; a body that is no JSON at all, or an array
 // that breaks off, is an error, and then nothing of it has been accepted.
 func decodeBatch(r io.Reader, ndjson bool) ([]batchItem, error) {
-	body, err := io.ReadAll(r)
-	if err != nil {
+	buf := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() <= maxPooled {
+			buf.Reset()
+			bodies.Put(buf)
+		}
+	}()
+	if _, err := buf.ReadFrom(r); err != nil {
 		return nil, fmt.Errorf("read batch: %w", err)
 	}
-	body = bytes.TrimSpace(body)
+	body := bytes.TrimSpace(buf.Bytes())
 	if ndjson || len(body) == 0 || body[0] != '[' {
 		return decodeLines(body)
 	}
@@ -64,7 +77,8 @@ func decodeEach(body []byte) ([]batchItem, error) {
 
 // decodeLines decodes one event a line. Empty lines do not count.
 func decodeLines(body []byte) ([]batchItem, error) {
-	var items []batchItem
+	items := make([]batchItem, 0, min(bytes.Count(body, []byte("\n"))+1, MaxBatch))
+	var w wire
 	for line := range bytes.Lines(body) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
@@ -72,8 +86,9 @@ func decodeLines(body []byte) ([]batchItem, error) {
 		if len(items) == MaxBatch {
 			return nil, tooMany(bytes.Count(body, []byte("\n")) + 1)
 		}
-		it, err := decodeItem(line)
-		items = append(items, batchItem{it, err})
+		items = append(items, batchItem{})
+		b := &items[len(items)-1]
+		b.item, b.err = w.decode(line)
 	}
 	return items, nil
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -148,13 +149,12 @@ func BenchmarkBatch(b *testing.B) {
 		form := map[bool]string{true: "ndjson", false: "array"}[ndjson]
 		b.Run(form+"/decode", func(b *testing.B) {
 			all := newBatches(ndjson)
-			b.SetBytes(int64(len(all.body)))
+			defer perEvent(b, processor(b))
 			for b.Loop() {
 				if err := ingest.DecodeOnly(all.next(), ndjson); err != nil {
 					b.Fatal(err)
 				}
 			}
-			perEvent(b)
 		})
 		b.Run(form+"/durable", func(b *testing.B) { benchBatch(b, ndjson, false) })
 		b.Run(form+"/shown", func(b *testing.B) { benchBatch(b, ndjson, true) })
@@ -164,14 +164,13 @@ func BenchmarkBatch(b *testing.B) {
 func benchBatch(b *testing.B, ndjson, shows bool) {
 	in := benchIngest(b, shows)
 	all := newBatches(ndjson)
-	b.SetBytes(int64(len(all.body)))
+	defer perEvent(b, processor(b))
 	for b.Loop() {
 		send(b, in, all.next(), ndjson)
 	}
 	if err := in.Flush(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	perEvent(b)
 }
 
 // send takes one body in, and waits where a client would: when it is told to.
@@ -189,8 +188,21 @@ func send(b *testing.B, in *ingest.Ingest, body []byte, ndjson bool) {
 	}
 }
 
-func perEvent(b *testing.B) {
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batchSize), "ns/event")
+// perEvent reports what an event has taken of time, and of all processors
+// together, since the process had used so much of them.
+func perEvent(b *testing.B, before time.Duration) {
+	n := float64(b.N * batchSize)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/n, "ns/event")
+	b.ReportMetric(float64((processor(b)-before).Nanoseconds())/n, "cpu-ns/event")
+}
+
+// processor returns the processor time that the process has used.
+func processor(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkEvent takes the body of a single event in, as a page sends it, from as

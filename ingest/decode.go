@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/eider-analytics/eider/store/event"
 )
@@ -113,7 +114,13 @@ func decodeEvent(body []byte) (item, error) {
 // is there, for what happens on a server happens on no page.
 func decodeItem(body []byte) (item, error) {
 	var w wire
-	if err := json.Unmarshal(body, &w); err != nil {
+	return w.decode(body)
+}
+
+// decode is decodeItem with a wire that is used again and again.
+func (w *wire) decode(body []byte) (item, error) {
+	*w = wire{}
+	if err := json.Unmarshal(body, w); err != nil {
 		return item{}, wireError(err)
 	}
 	if len(body) == 0 || bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
@@ -401,6 +408,9 @@ func scalar(raw json.RawMessage) string {
 	}
 	switch raw[0] {
 	case '"':
+		if plain := raw[1 : len(raw)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
+			return string(plain) // raw is whole JSON: nothing else needs decoding
+		}
 		var s string
 		if json.Unmarshal(raw, &s) != nil {
 			return ""
@@ -416,6 +426,9 @@ func scalar(raw json.RawMessage) string {
 // else is otherwise.
 func intOf(raw json.RawMessage, otherwise int64) int64 {
 	s := scalar(raw)
+	if s == "" {
+		return otherwise
+	}
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n
 	}

@@ -55,8 +55,9 @@ func DecodeOnly(body []byte, ndjson bool) error {
 		var all []wire
 		return json.Unmarshal(body, &all)
 	}
+	var w wire
 	for line := range bytes.Lines(body) {
-		var w wire
+		w = wire{}
 		if err := json.Unmarshal(line, &w); err != nil {
 			return err
 		}

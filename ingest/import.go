@@ -156,9 +156,8 @@ func (im *importer) line(ctx context.Context, line string) error {
 		im.report.Skipped[skip]++
 		return nil
 	}
-	p, err := im.in.prepare(ctx, &im.src, &it, im.site)
-	if err == nil {
-		im.chunk = append(im.chunk, p)
+	var err error
+	if im.chunk, err = im.in.prepare(ctx, &im.src, &it, im.site, im.chunk); err == nil {
 		return nil
 	}
 	r, ok := im.in.rejection(0, err)

@@ -228,10 +228,9 @@ func (in *Ingest) one(ctx context.Context, via string, it item, err error, c eve
 	var res event.Result
 	var events []pending
 	for i, domain := range it.Domains {
-		p, err := in.prepare(ctx, &src, &it, domain)
-		if err == nil {
-			p.index = i
-			events = append(events, p)
+		var err error
+		if events, err = in.prepare(ctx, &src, &it, domain, events); err == nil {
+			events[len(events)-1].index = i
 			continue
 		}
 		r, ok := in.rejection(i, err)
@@ -260,10 +259,8 @@ func (in *Ingest) Batch(ctx context.Context, body io.Reader, ndjson bool, c even
 	var res event.Result
 	events := make([]pending, 0, len(items))
 	for i := range items {
-		p, err := in.prepareBatchItem(ctx, &src, &items[i], site)
-		if err == nil {
-			p.index = i
-			events = append(events, p)
+		if events, err = in.prepareBatchItem(ctx, &src, &items[i], site, events); err == nil {
+			events[len(events)-1].index = i
 			continue
 		}
 		r, ok := in.rejection(i, err)
@@ -275,16 +272,16 @@ func (in *Ingest) Batch(ctx context.Context, body io.Reader, ndjson bool, c even
 	return res, in.commit(ctx, &res, events, nil)
 }
 
-func (in *Ingest) prepareBatchItem(ctx context.Context, src *source, b *batchItem, site string) (pending, error) {
+func (in *Ingest) prepareBatchItem(ctx context.Context, src *source, b *batchItem, site string, events []pending) ([]pending, error) {
 	switch {
 	case b.err != nil:
-		return pending{}, b.err
+		return events, b.err
 	case len(b.item.Domains) > 1:
-		return pending{}, fieldError("domain", "names %d sites; in a batch, send one event for each", len(b.item.Domains))
+		return events, fieldError("domain", "names %d sites; in a batch, send one event for each", len(b.item.Domains))
 	case site != "" && b.item.Domains[0] != site:
-		return pending{}, reject(event.RejectKey, "the key may only send events of "+site)
+		return events, reject(event.RejectKey, "the key may only send events of "+site)
 	}
-	return in.prepare(ctx, src, &b.item, b.item.Domains[0])
+	return in.prepare(ctx, src, &b.item, b.item.Domains[0], events)
 }
 
 // accepting says whether events are taken at all now.

@@ -46,41 +46,47 @@ type source struct {
 	anyTime  bool // an import: its events are as old as they are
 }
 
-// prepare makes an event of an item, for one of the sites it names. Its error is
-// a *rejected, a *[event.FieldError], a *[event.LimitError], or one that ends
-// the whole request.
-func (in *Ingest) prepare(ctx context.Context, src *source, it *item, domain string) (pending, error) {
+// prepare makes an event of an item, for one of the sites it names, and appends
+// it to events: what is pending is large, and made where it stays. Its error is a
+// *rejected, a *[event.FieldError], a *[event.LimitError], or one that ends the
+// whole request; then events are what they were.
+func (in *Ingest) prepare(ctx context.Context, src *source, it *item, domain string, events []pending) ([]pending, error) {
 	client := in.clientOf(src, it)
 	st, ok, err := in.sites.get(ctx, domain, src.now)
 	switch {
 	case err != nil:
-		return pending{}, err
+		return events, err
 	case !ok:
-		return pending{}, reject(event.RejectSite, "there is no site "+domain+"; make it in the dashboard or by POST /api/sites")
+		return events, reject(event.RejectSite, "there is no site "+domain+"; make it in the dashboard or by POST /api/sites")
 	}
 	if err := in.admit(src, it, &client, st.domain); err != nil {
-		return pending{}, err
+		return events, err
 	}
 	at := it.Time
 	if at.IsZero() {
 		at = src.now
 	}
 	if late := src.now.Sub(at); !src.anyTime && (late > maxLate || late < -maxEarly) {
-		return pending{}, reject(event.RejectSkew, "its time is more than 24 h past or 10 min ahead; import what is older")
+		return events, reject(event.RejectSkew, "its time is more than 24 h past or 10 min ahead; import what is older")
 	}
-	p := pending{event: event.Event{
-		Site: st.domain, Time: at.UnixMicro(), Received: src.now.UnixMicro(),
-		Name: enrich.CleanText(it.Name, maxName), Via: src.via,
-		Interactive: it.Interactive, Title: enrich.CleanText(it.Title, maxTitle),
-		Props: it.Props, EngagedMS: it.EngagedMS, Scroll: it.Scroll,
-	}}
-	if p.event.Name == "" {
-		return pending{}, fieldError("event_name", "can't be blank")
+	n := len(events)
+	events = append(events, pending{})
+	p := &events[n]
+	e := &p.event
+	e.Site, e.Time, e.Received = st.domain, at.UnixMicro(), src.now.UnixMicro()
+	e.Name, e.Via = enrich.CleanText(it.Name, maxName), src.via
+	e.Interactive, e.Title = it.Interactive, enrich.CleanText(it.Title, maxTitle)
+	e.Props, e.EngagedMS, e.Scroll = it.Props, it.EngagedMS, it.Scroll
+	if e.Name == "" {
+		return events[:n], fieldError("event_name", "can't be blank")
 	}
-	if err := in.enrich(&p.event, it, &client); err != nil {
-		return pending{}, err
+	if err := in.enrich(e, it, &client); err != nil {
+		return events[:n], err
 	}
-	return p, in.identify(ctx, src, &p, it, &client, st)
+	if err := in.identify(ctx, src, p, it, &client, st); err != nil {
+		return events[:n], err
+	}
+	return events, nil
 }
 
 // clientOf returns the visitor's own connection data: those of the request, or
