@@ -5,13 +5,15 @@
 const token = location.hash.slice(1);
 history.replaceState(null, '', location.pathname);
 
-const button = document.getElementById('make');
-const say = document.getElementById('say');
+const [ask, button, say, made] = ['ask', 'make', 'say', 'made'].map((id) => document.getElementById(id));
 
 function complain(text) {
 	say.textContent = text;
 	say.className = 'bad';
 }
+
+// sentence makes one of what the server says.
+const sentence = (text) => text[0].toUpperCase() + text.slice(1) + '.';
 
 async function make() {
 	button.disabled = true;
@@ -22,11 +24,12 @@ async function make() {
 			body: JSON.stringify({ token }),
 		});
 		const body = await answer.json();
-		if (!answer.ok) return complain(body.error);
-		say.textContent = '';
+		if (!answer.ok) return complain(sentence(body.error));
 		document.getElementById('key').textContent = body.key;
 		document.getElementById('origin').textContent = location.origin;
-		document.getElementById('made').hidden = false;
+		ask.hidden = true;
+		made.hidden = false;
+		made.focus(); // for those who hear the page
 	} catch {
 		complain('The server does not answer. Try again.');
 		button.disabled = false;
