@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -43,7 +44,7 @@ func (p *program) keyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "key",
 		Short:   "Make, list and revoke keys",
-		Example: "  eider key create --name shop --scope ingest\n  eider key list\n  eider key revoke 01HZX",
+		Example: "  eider key create --name shop --scope ingest\n  eider key list\n  eider key revoke 5b3ef67c00d0",
 	}
 	cmd.AddCommand(p.keyCreateCommand(), p.keyListCommand(), p.keyRevokeCommand())
 	return cmd
@@ -58,8 +59,8 @@ func (p *program) keyCreateCommand() *cobra.Command {
 		Long: `Make a key and print it on standard output. It is not shown again: only its
 hash is kept.
 
-Scopes: ` + strings.Join(ledger.Scopes, ", ") + `. admin looks after sites, keys and
-erasures; it does not include the others.`,
+Scopes: ` + strings.Join(ledger.Scopes, ", ") + `.
+admin looks after sites, keys and erasures; it does not include the others.`,
 		Example: `  eider key create --name shop --scope ingest --site shop.example
   eider key create --name laptop --scope stats --scope sql --expires 90d`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -227,7 +228,7 @@ func writeKeys(w io.Writer, list []keyInfo) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "ID\tNAME\tKEY\tSCOPES\tSITE\tCREATED\tEXPIRES\tLAST USED\tREVOKED")
 	for _, k := range list {
-		cells := []string{k.ID, k.Name, k.Prefix + "…", strings.Join(k.Scopes, ","), k.Site, k.Created, k.Expires, k.LastUsed, k.Revoked}
+		cells := []string{k.ID, k.Name, k.Prefix + "…", strings.Join(k.Scopes, ","), k.Site, toSecond(k.Created), toSecond(k.Expires), toSecond(k.LastUsed), toSecond(k.Revoked)}
 		for i, cell := range cells {
 			if cell == "" {
 				cells[i] = "-"
@@ -238,11 +239,20 @@ func writeKeys(w io.Writer, list []keyInfo) error {
 	return tw.Flush()
 }
 
+// toSecond leaves the fraction out of a time, as a table has no use for it.
+func toSecond(s string) string {
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return s
+	}
+	return at.Format(time.RFC3339)
+}
+
 func (p *program) keyRevokeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "revoke ID",
 		Short:   "Make a key good for nothing",
-		Example: "  eider key revoke 01HZX",
+		Example: "  eider key revoke 5b3ef67c00d0",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := p.revokeKey(cmd.Context(), args[0]); err != nil {
@@ -260,7 +270,7 @@ func (p *program) revokeKey(ctx context.Context, id string) error {
 		return err
 	}
 	if r != nil {
-		return r.call(ctx, http.MethodDelete, "/api/keys/"+id, nil, nil)
+		return r.call(ctx, http.MethodDelete, "/api/keys/"+url.PathEscape(id), nil, nil)
 	}
 	return p.withLedger(ctx, "key revoke", askServer, func(_ *config, l *ledger.Ledger) error {
 		return l.RevokeKey(ctx, id, time.Now().UnixMicro())

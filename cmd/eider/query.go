@@ -29,9 +29,10 @@ func (p *program) queryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "query 'SELECT …'",
 		Short: "Ask the events in SQL, without changing anything",
-		Long: `Ask the events in SQL, in DuckDB's dialect: the view is called events, and
-'DESCRIBE events' lists its columns. Times are UTC. Nothing can be written, no
-file read and no setting changed. - reads the query from standard input.`,
+		Long: `Ask the events in SQL, in DuckDB's dialect. The views are events, visits and
+parts; 'DESCRIBE events' lists the columns of one. Times are UTC. Nothing can be
+written, no file read and no setting changed. - reads the query from standard
+input.`,
 		Example: `  eider query 'SELECT path, count(*) AS views FROM events GROUP BY ALL ORDER BY views DESC LIMIT 10'
   eider query --csv - <report.sql >report.csv`,
 		Args: cobra.ExactArgs(1),

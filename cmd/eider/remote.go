@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // A remote is a server that commands ask.
@@ -39,7 +40,7 @@ func (p *program) remote() (*remote, error) {
 		key = strings.TrimSpace(string(b))
 	}
 	if key == "" {
-		return nil, errors.New("EIDER_URL is set but EIDER_API_KEY is not: make a key where the server runs, before it starts, with eider key create")
+		return nil, errors.New("EIDER_URL is set but EIDER_API_KEY is not: make a key with eider key create, where the server runs and while it is stopped")
 	}
 	return &remote{base: u, key: key, client: http.DefaultClient}, nil
 }
@@ -78,6 +79,9 @@ func (r *remote) do(ctx context.Context, method, path string, query url.Values, 
 		}
 	}
 	res, err := r.client.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no server answers at %s, which EIDER_URL says: %w", r.base, syscall.ECONNREFUSED)
+	}
 	if err != nil {
 		return nil, err
 	}
