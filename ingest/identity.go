@@ -109,11 +109,13 @@ func (id *identity) forget(now time.Time) {
 	}
 }
 
-// visitor returns who sent an event at time t, and, in the first half hour after
-// the site's midnight, who the same visitor was the day before: a visit goes on
-// over midnight, a visitor does not.
+// visitor returns who sent an event at time t, and, in the first half hour of the
+// site's day, who the same visitor was the day before: a visit goes on over
+// midnight, a visitor does not. The clock alone does not tell that half hour:
+// where it is put forward at midnight the day begins at one.
 func (id *identity) visitor(ctx context.Context, site string, zone *time.Location, t time.Time, addr netip.Addr, userAgent string) (today, yesterday event.ID, err error) {
-	day, second := localDay(t, zone)
+	day, _ := localDay(t, zone)
+	before, _ := localDay(t.Add(-visitGap), zone)
 	s, err := id.salt(ctx, site, zone, day)
 	if err != nil {
 		return today, yesterday, err
@@ -121,10 +123,10 @@ func (id *identity) visitor(ctx context.Context, site string, zone *time.Locatio
 	var b [512]byte
 	msg := visitorMessage(b[:0], site, addr, userAgent)
 	today = s.hash(msg)
-	if time.Duration(second)*time.Second >= visitGap {
+	if before == day {
 		return today, yesterday, nil
 	}
-	if s, err = id.salt(ctx, site, zone, day-1); err != nil {
+	if s, err = id.salt(ctx, site, zone, before); err != nil {
 		return today, yesterday, err
 	}
 	return today, s.hash(msg), nil

@@ -278,6 +278,46 @@ func TestVisitorOfADay(t *testing.T) {
 	}
 }
 
+// TestVisitOverMidnights has the days that do not begin at midnight, or begin
+// after one that was left out: the visit goes on there too.
+func TestVisitOverMidnights(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		zone string
+		day  time.Time // when it begins
+	}{
+		{"Europe/Berlin", time.Date(2026, 3, 29, 22, 0, 0, 0, time.UTC)},
+		{"America/Havana", time.Date(2026, 3, 8, 5, 0, 0, 0, time.UTC)}, // at one: it is put forward at midnight
+		{"America/Havana", time.Date(2026, 11, 1, 4, 0, 0, 0, time.UTC)},
+		{"Pacific/Apia", time.Date(2011, 12, 30, 10, 0, 0, 0, time.UTC)}, // the day before was two days ago
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t, nil)
+		last, other := r.visitors(zone, c.day.Add(-time.Second))
+		if !other.IsZero() {
+			t.Errorf("%s: the last second of a day is also of another", c.zone)
+		}
+		for _, after := range []time.Duration{0, time.Minute, 30*time.Minute - time.Microsecond, 30 * time.Minute} {
+			today, yesterday := r.visitors(zone, c.day.Add(after))
+			if want := after < 30*time.Minute; (yesterday == last) != want || today == last {
+				t.Errorf("%s %v into the day: the visitor of the day before is known: %t, want %t", c.zone, after, yesterday == last, want)
+			}
+		}
+	}
+}
+
+func (r *rig) visitors(zone *time.Location, t time.Time) (today, yesterday event.ID) {
+	r.t.Helper()
+	today, yesterday, err := r.Visitors(r.t.Context(), "example.com", zone, t, "192.0.2.1", firefox)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return today, yesterday
+}
+
 // TestSaltIsDestroyed: two days later nobody, with the ledger in hand, can tell
 // who was who.
 func TestSaltIsDestroyed(t *testing.T) {
