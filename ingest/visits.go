@@ -140,9 +140,10 @@ func (v *visits) put(visitor event.ID, vis *visit) {
 }
 
 // restore takes up what an event that is already stored says of its visit. It
-// keeps no text of the event.
+// keeps no text of the event. The visits of an import have ended with it, and are
+// nobody's to go on with.
 func (v *visits) restore(e *event.Event) {
-	if e.Visitor.IsZero() {
+	if e.Visitor.IsZero() || e.Via == event.ViaImport {
 		return
 	}
 	vis, ok := v.open.Get(e.Visitor)

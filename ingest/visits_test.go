@@ -101,6 +101,8 @@ func TestVisitRestore(t *testing.T) {
 		before.Assign(&e, event.ID{})
 		after.Restore(&e)
 	}
+	imported := event.Event{Seq: 5, Visit: 5, Time: 90 * minute, Name: event.Pageview, Via: event.ViaImport, Visitor: event.ID{1}}
+	after.Restore(&imported) // whose visit was the import's own, and ended with it
 	a := event.Event{Seq: 9, Time: 95 * minute, Name: event.Pageview, Visitor: event.ID{1}}
 	b := a
 	before.Assign(&a, event.ID{})
