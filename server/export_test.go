@@ -45,5 +45,8 @@ func (s *Server) Occupy() (release func()) {
 // EventShare is how many events one client may send at once.
 var EventShare = shareOf(single)
 
+// LimitConns sets the most connections of a listener that is served later.
+func (s *Server) LimitConns(n int) { s.conns = n }
+
 // FlushKeys writes the last use of keys.
 func (s *Server) FlushKeys() error { return s.keys.flush(context.Background()) }

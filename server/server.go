@@ -11,6 +11,9 @@
 // closed. Whatever goes wrong in the middle of a stream breaks the connection
 // off, so that a client never takes the half for the whole.
 //
+// Memory is bounded whatever strangers do: so many connections, so many requests
+// of each class, and of those that are open to everyone an eighth for one client.
+//
 // A client's address is taken from a header only as [Proxy] says. Neither the
 // address nor the user agent nor a URL is logged or counted.
 //
@@ -94,6 +97,7 @@ type Server struct {
 	slots    map[class]chan struct{}
 	crowd    crowd
 	compress func(http.Handler) http.HandlerFunc
+	conns    int // most connections of a listener
 	draining atomic.Bool
 }
 
@@ -113,7 +117,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, errors.New("metrics token is empty; make one with: openssl rand -hex 32")
 		}
 	}
-	s := &Server{o: o, log: o.Log, now: o.Now, started: o.Now(), setup: newSetup(o.Now())}
+	s := &Server{o: o, log: o.Log, now: o.Now, started: o.Now(), conns: mostConns(), setup: newSetup(o.Now())}
 	var err error
 	if s.keys, err = openKeyring(ctx, o.Keys, o.APIKey, o.Now); err != nil {
 		return nil, err
@@ -189,6 +193,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) err
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         newGate(s.conns).changed,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(quiet{s.log.Handler()}, slog.LevelDebug),
 	}
