@@ -273,16 +273,19 @@ type row struct {
 	Seq   int64
 	Path  string
 	Via   string
-	Props map[string]string
+	Props props
 }
 
+// props are the properties of an event: the one it was sent with.
+type props struct{ K string }
+
 // rowOf is a row of an event whose properties are still a text.
-func rowOf(t testing.TB, seq int64, path, via, props string) row {
+func rowOf(t testing.TB, seq int64, path, via, text string) row {
 	t.Helper()
 	r := row{Seq: seq, Path: path, Via: via}
-	if props != "" {
-		if err := json.Unmarshal([]byte(props), &r.Props); err != nil {
-			t.Fatalf("properties %q: %v", props, err)
+	if text != "" {
+		if err := json.Unmarshal([]byte(text), &r.Props); err != nil {
+			t.Fatalf("properties %q: %v", text, err)
 		}
 	}
 	return r
@@ -337,7 +340,7 @@ func (y *tally) compare(rows []row) (v verdict) {
 		}
 		m := &y.marks[n]
 		switch {
-		case *m&logged == 0 && r.Props["k"] != strconv.Itoa(n), *m&logged != 0 && r.Via != "import":
+		case *m&logged == 0 && r.Props.K != strconv.Itoa(n), *m&logged != 0 && r.Via != "import":
 			v.strange = append(v.strange, fmt.Sprintf("%+v", r))
 		case *m&found != 0:
 			v.doubled = append(v.doubled, n)
@@ -402,7 +405,7 @@ func TestTally(t *testing.T) {
 	y.ack(y.next(3, again)) // 0, 1 and 2 were acknowledged
 	y.next(1, again)        // 3 was not
 	at := func(n int) row {
-		return row{Path: fmt.Sprintf("/k/%d", n), Props: map[string]string{"k": strconv.Itoa(n)}}
+		return row{Path: fmt.Sprintf("/k/%d", n), Props: props{strconv.Itoa(n)}}
 	}
 	for _, c := range []struct {
 		name string
@@ -414,7 +417,7 @@ func TestTally(t *testing.T) {
 		{"one is lost", []row{at(0), at(2)}, "1 are lost [1]"},
 		{"one is there twice", []row{at(0), at(1), at(2), at(1)}, "1 doubled [1]"},
 		{"one was never sent", []row{at(0), at(1), at(2), at(4)}, `1 strange ["/k/4"]`},
-		{"one is mixed up", []row{at(0), at(1), {Path: "/k/2", Props: map[string]string{"k": "1"}}}, "1 strange"},
+		{"one is mixed up", []row{at(0), at(1), {Path: "/k/2", Props: props{"1"}}}, "1 strange"},
 	} {
 		y.forget()
 		v := y.compare(c.rows)
