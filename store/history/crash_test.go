@@ -242,8 +242,8 @@ func TestFailed(t *testing.T) {
 	probe := newMemFS()
 	write(t, history.Open(probe), web(1, 10))
 	m.at, m.once = probe.ops, true // the last operation: syncdir .
-	if _, err := d.Write(t.Context(), day, rows(web(1, 10))); !errors.Is(err, errInjected) {
-		t.Fatalf("got %v, want the injected fault", err)
+	if _, err := d.Write(t.Context(), day, rows(web(1, 10))); !errors.Is(err, errInjected) || !errors.Is(err, history.ErrFailed) {
+		t.Fatalf("got %v, want ErrFailed and the injected fault", err)
 	}
 	if _, err := d.Write(t.Context(), day, rows(web(1, 10))); !errors.Is(err, history.ErrFailed) {
 		t.Errorf("got %v, want ErrFailed", err)

@@ -151,8 +151,7 @@ func (d *Dir) publish(part event.Part) (event.Part, error) {
 	// may have failed before it synced them.
 	for name := path.Dir(final); ; name = path.Dir(name) {
 		if err := d.fs.SyncDir(name); err != nil {
-			d.refuse(err)
-			return event.Part{}, errors.Join(err, removeIfThere(d.fs, final))
+			return event.Part{}, errors.Join(d.refuse(err), removeIfThere(d.fs, final))
 		}
 		if name == "." {
 			break

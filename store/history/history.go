@@ -51,8 +51,8 @@
 // [Dir.Sweep] removes all of that at start.
 //
 // After a directory could not be synced, nobody knows which names the disk
-// holds: a [Dir] that has seen that refuses to write another part
-// ([ErrFailed]). A file that could not be synced is only thrown away.
+// holds: that call and every later one that would write a part returns
+// [ErrFailed]. A file that could not be synced is only thrown away.
 package history
 
 import (
@@ -83,8 +83,8 @@ const (
 	keyLast    = "eider.last"
 )
 
-// ErrFailed is returned by [Dir.Write] and [Dir.Merge] after a directory could
-// not be synced. Only a new process can go on.
+// ErrFailed is returned by [Dir.Write] and [Dir.Merge] when a directory could
+// not be synced, and ever after. Only a new process can go on.
 var ErrFailed = errors.New("history: a directory could not be synced, restart Eider when the disk is sound")
 
 // ErrNewer is returned for a part that a later version of Eider has written.
@@ -163,10 +163,12 @@ func (d *Dir) write(ctx context.Context, day event.Day, rows eventSeq) (event.Pa
 	return part, nil
 }
 
-func (d *Dir) refuse(err error) {
+// refuse makes err the reason why no more is written, and returns the reason.
+func (d *Dir) refuse(err error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+	return d.failed
 }
 
 func (d *Dir) refused() error {
