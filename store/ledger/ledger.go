@@ -225,7 +225,7 @@ func (l *Ledger) open(ctx context.Context, migrations fs.FS) error {
 		return err
 	}
 	// The WAL of a crashed process may hold salts that were to be destroyed.
-	if err := l.checkpoint(ctx, "TRUNCATE"); err != nil {
+	if err := l.checkpoint("TRUNCATE"); err != nil {
 		return err
 	}
 	var err error
@@ -271,7 +271,7 @@ func (l *Ledger) close() error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
-	err := l.checkpoint(context.Background(), "TRUNCATE")
+	err := l.checkpoint("TRUNCATE")
 	l.mu.Lock()
 	l.err = ErrClosed
 	l.mu.Unlock()
@@ -388,10 +388,10 @@ func (l *Ledger) checkpointer() {
 			return
 		case <-l.due:
 		}
-		err := l.checkpoint(context.Background(), "PASSIVE")
+		err := l.checkpoint("PASSIVE")
 		l.w.Lock()
 		if err == nil && l.Failed() == nil {
-			err = l.checkpoint(context.Background(), "PASSIVE")
+			err = l.checkpoint("PASSIVE")
 		}
 		l.written = 0
 		l.w.Unlock()
@@ -405,11 +405,12 @@ func (l *Ledger) checkpointer() {
 // TRUNCATE the caller holds w or is alone, and it is an error if the WAL is not
 // empty afterwards. An error of the disk fails the ledger: a second try could
 // begin the WAL anew although the database was never synced. Only a full disk
-// does not; nothing was synced then, and the WAL still has it all.
-func (l *Ledger) checkpoint(ctx context.Context, mode string) error {
+// does not; nothing was synced then, and the WAL still has it all. There is no
+// context: a checkpoint that somebody gives up looks like one that has failed.
+func (l *Ledger) checkpoint(mode string) error {
 	fault.Point("ledger: before checkpoint")
 	var busy, frames, moved int
-	err := l.checks.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &frames, &moved)
+	err := l.checks.QueryRow("PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &frames, &moved)
 	var e sqlite3.Error
 	switch {
 	case errors.As(err, &e) && (e.Code == sqlite3.ErrFull || e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked):

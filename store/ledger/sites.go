@@ -116,7 +116,7 @@ func (l *Ledger) DropSalts(ctx context.Context, before int64) (int, error) {
 	if err == nil && l.wipe {
 		// Older versions of the pages are still in the WAL. A reader that keeps it
 		// from being emptied makes this an error, and wipe stays set.
-		if err = l.checkpoint(ctx, "TRUNCATE"); err == nil {
+		if err = l.checkpoint("TRUNCATE"); err == nil {
 			l.wipe, l.written = false, 0
 		}
 	}

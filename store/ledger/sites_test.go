@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -93,6 +94,36 @@ func TestSalt(t *testing.T) {
 	}
 	if s, err := l.Salt(t.Context(), "a", "2026-01-01", 999); err != nil || s == all[0] {
 		t.Errorf("a dropped salt came back: %x, %v", s, err)
+	}
+}
+
+// A tired context is cancelled as soon as it has been asked whether it is.
+type tired struct {
+	context.Context
+	cancel func()
+}
+
+func (c tired) Err() error {
+	err := c.Context.Err()
+	c.cancel()
+	return err
+}
+
+// TestDropSaltsCancelled gives up destroying salts when it has begun, as a server
+// that is stopping does: the ledger goes on.
+func TestDropSaltsCancelled(t *testing.T) {
+	t.Parallel()
+	l := open(t, t.TempDir(), ledger.Options{})
+	if _, err := l.Salt(t.Context(), "a.example", "2026-01-01", 1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if n, err := l.DropSalts(tired{ctx, cancel}, 2); n != 1 || err != nil {
+		t.Errorf("DropSalts = %d, %v; want 1", n, err)
+	}
+	if err := l.Failed(); err != nil {
+		t.Errorf("the ledger has failed: %v", err)
 	}
 }
 
