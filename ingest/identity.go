@@ -158,8 +158,15 @@ func (s salt) hash(msg []byte) (id event.ID) {
 // every day, and another on every site.
 func (id *identity) user(site, user string) event.ID { return id.users.pair(site, user) }
 
-// dedupe returns the id under which an event that carries its own is known.
-func (id *identity) dedupe(site, own string) event.ID { return id.events.pair(site, own) }
+// dedupe returns the id under which an event that carries its own is known. Ids
+// that come without a key are a space of their own: nobody can take those of a
+// server's events.
+func (id *identity) dedupe(site string, public bool, own string) event.ID {
+	if public {
+		own = "page\x00" + own
+	}
+	return id.events.pair(site, own)
+}
 
 // body returns a hash of what an event says, to tell a retry from another event
 // that was given the same id.

@@ -219,6 +219,7 @@ func (in *Ingest) one(ctx context.Context, via string, it item, err error, c eve
 	if err := in.accepting(); err != nil {
 		return event.Result{}, err
 	}
+	it.Time = time.Time{} // whoever has no key does not say when it happened
 	now := in.now()
 	if err := in.perAddr.take(limitKey(c.Addr), 1, now); err != nil {
 		in.counts.reject(event.RejectRate, "")

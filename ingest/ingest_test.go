@@ -212,6 +212,26 @@ func TestEvent(t *testing.T) {
 	}
 }
 
+// TestStrangers: without a key nobody says when an event happened, and nobody
+// takes the ids of those who have one.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	const theirs = `{"n":"a","u":"https://example.com/a","d":"example.com","id":"order-1","timestamp":"2026-03-04T01:00:00Z"}`
+	if res := r.send(theirs, client("192.0.2.1")); res.Accepted != 1 {
+		t.Fatalf("%+v, want one accepted", res)
+	}
+	if res := r.send(theirs, client("192.0.2.1")); res.Duplicates != 1 {
+		t.Errorf("a page's retry: %+v, want a duplicate", res)
+	}
+	if res := r.batch(`{"n":"a","d":"example.com","id":"order-1"}`); res.Accepted != 1 {
+		t.Errorf("a server's event under the same id: %+v, want it accepted", res)
+	}
+	if got := r.stored(); got[0].Time != r.clock.Load() {
+		t.Errorf("at %v, want now", time.UnixMicro(got[0].Time).UTC())
+	}
+}
+
 // TestFlushTick: nobody asks for a flush, and the event is shown all the same.
 func TestFlushTick(t *testing.T) {
 	t.Parallel()

@@ -158,7 +158,7 @@ func (in *Ingest) enrich(e *event.Event, it *item, c *event.Client) error {
 func (in *Ingest) identify(ctx context.Context, src *source, p *pending, it *item, c *event.Client, st site) (err error) {
 	e := &p.event
 	if it.ID != "" {
-		e.Dedupe = src.identity.dedupe(st.domain, it.ID)
+		e.Dedupe = src.identity.dedupe(st.domain, src.via == event.ViaPage, it.ID)
 		p.body = src.identity.body(it)
 	}
 	if it.User != "" {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/eider-analytics/eider/store/event"
@@ -70,7 +71,7 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusTooManyRequests, code: "busy", text: event.ErrBusy.Error(), retry: 5 * time.Second}
 	case errors.Is(err, event.ErrFull):
 		return &problem{status: http.StatusServiceUnavailable, code: "buffer_full", text: event.ErrFull.Error(), retry: time.Second}
-	case errors.Is(err, event.ErrDiskFull):
+	case errors.Is(err, event.ErrDiskFull), errors.Is(err, syscall.ENOSPC):
 		return &problem{status: http.StatusServiceUnavailable, code: "disk_full", text: event.ErrDiskFull.Error(), retry: time.Minute}
 	case errors.Is(err, event.ErrStopped):
 		return &problem{status: http.StatusServiceUnavailable, code: "stopped", text: event.ErrStopped.Error(), retry: 10 * time.Second}

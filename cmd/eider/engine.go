@@ -75,12 +75,22 @@ func newEngine(c *config, log *slog.Logger, name string, quit func(error)) (*eng
 
 // open opens all parts, bottom up.
 func (e *engine) open(ctx context.Context) error {
-	for _, open := range []func(context.Context) error{e.openLedger, e.openStore, e.openIngest} {
+	for _, open := range []func(context.Context) error{e.openDisk, e.openLedger, e.openStore, e.openIngest} {
 		if err := open(ctx); err != nil {
 			return err
 		}
 	}
 	e.metrics.Watch(e.ingest.Counts, e.gauges)
+	return nil
+}
+
+// openDisk comes first: on a full volume the ballast of a process that was killed
+// is the room in which the ledger opens.
+func (e *engine) openDisk(context.Context) (err error) {
+	if e.disk, err = openDisk(e.cfg.dataDir, e.cfg.minFreeDisk, e.log.With("part", "disk")); err != nil {
+		return err
+	}
+	e.opened("ballast", e.disk.Close)
 	return nil
 }
 
@@ -113,10 +123,6 @@ func (e *engine) openStore(ctx context.Context) (err error) {
 
 func (e *engine) openIngest(ctx context.Context) (err error) {
 	c := e.cfg
-	if e.disk, err = openDisk(c.dataDir, c.minFreeDisk, e.log.With("part", "disk")); err != nil {
-		return err
-	}
-	e.opened("ballast", e.disk.Close)
 	precision, err := enrich.ParsePrecision(c.geoipDetail)
 	if err != nil {
 		return err
