@@ -167,7 +167,7 @@ func (r *trial) open() {
 	e.opened("ledger", e.ledger.Close)
 	e.store, err = store.Open(ctx, store.Options{
 		Dir: r.dir, Ledger: e.ledger, MemoryLimit: 64 << 20, Threads: 1, Log: log, Now: r.now, Failed: failed,
-		PublishBytes: 24 << 10, PublishRows: 60, // several rounds a publish, several generations
+		PublishBytes: 3 << 10, PublishRows: 60, // several rounds a publish, several generations
 	})
 	r.must(err)
 	e.opened("store", e.store.Close)
@@ -223,18 +223,47 @@ func (r *trial) flush() {
 
 func (r *trial) publish() {
 	want := r.model.unpublished()
-	p, err := r.published(r.t.Context())
-	r.must(err)
+	var p store.Published
+	r.watch(func() (err error) {
+		p, err = r.published(r.t.Context())
+		return err
+	})
 	r.model.publish()
 	if p.Events != want || p.Through != r.model.published {
 		r.t.Errorf("published %d events through %d, want %d through %d", p.Events, p.Through, want, r.model.published)
 	}
 }
 
+// watch does something that must not change what there is, and counts that all
+// the while.
+func (r *trial) watch(do func() error) {
+	r.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	want := r.model.counts()
+	for {
+		select {
+		case err := <-done:
+			r.must(err)
+			return
+		default:
+		}
+		sn := r.store.Snapshot()
+		diff := cmp.Diff(want, r.countIn(sn))
+		sn.Release()
+		if diff != "" {
+			r.must(<-done)
+			r.t.Fatalf("meanwhile, want -, got +:\n%s", diff)
+		}
+	}
+}
+
 // compactAll leaves one part of every day that is over.
 func (r *trial) compactAll() {
-	_, err := r.compacted(r.t.Context())
-	r.must(err)
+	r.watch(func() error {
+		_, err := r.compacted(r.t.Context())
+		return err
+	})
 	parts, _, err := r.ledger.Parts(r.t.Context())
 	r.must(err)
 	days := make(map[event.Day]int)
