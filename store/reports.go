@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	_ "embed"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,6 +101,18 @@ func column(name string) dimension {
 	return dimension{value: `coalesce("` + name + `"::VARCHAR, '')`}
 }
 
+// dimensionOf finds a dimension by its name, or by that of one of its values:
+// page, country, browser_version.
+func dimensionOf(dim string) (dimension, bool) {
+	dim = strings.ReplaceAll(dim, "_", "-")
+	for _, name := range []string{dim, dim + "s", strings.TrimSuffix(dim, "y") + "ies"} {
+		if d, ok := dimensions[name]; ok {
+			return d, true
+		}
+	}
+	return dimension{}, false
+}
+
 // Main returns the figures of a range.
 func (s *Store) Main(ctx context.Context, q event.Query) (event.Totals, error) {
 	var f figures
@@ -178,10 +192,11 @@ func (s *Store) bound(ctx context.Context, sn *Snapshot, r *report) error {
 // rows are returned, after the first offset ones; limit is between 1 and 1,000.
 // It returns an [event.QueryError] for an unknown dimension or another limit.
 func (s *Store) Breakdown(ctx context.Context, q event.Query, dim string, limit, offset int) ([]event.Row, int64, error) {
-	d, ok := dimensions[dim]
+	d, ok := dimensionOf(dim)
 	switch {
 	case !ok:
-		return nil, 0, &event.QueryError{Message: fmt.Sprintf("there is no dimension %q", dim)}
+		names := strings.Join(slices.Sorted(maps.Keys(dimensions)), ", ")
+		return nil, 0, &event.QueryError{Message: fmt.Sprintf("there is no dimension %q; there are %s", dim, names)}
 	case limit < 1 || limit > maxRows:
 		return nil, 0, &event.QueryError{Message: fmt.Sprintf("limit is %d, must be between 1 and %d", limit, maxRows)}
 	case offset < 0:

@@ -174,6 +174,7 @@ func TestDimensions(t *testing.T) {
 		"utm-sources", "utm-mediums", "utm-campaigns", "utm-contents", "utm-terms", "click-ids",
 		"browsers", "browser-versions", "os", "os-versions", "devices", "screens", "languages",
 		"countries", "regions", "cities", "events", "via", "currencies",
+		"page", "source", "country", "city", "browser_version", "entry_page", "event", // one of them
 	} {
 		if rows, _, err := r.store.Breakdown(t.Context(), storyDay, dim, 10, 0); err != nil || len(rows) == 0 {
 			t.Errorf("%s: %d rows, %v", dim, len(rows), err)
