@@ -2,6 +2,7 @@ package store
 
 // For tests from the outside.
 var (
+	Binned    = binned
 	Intervals = intervals
 	GuardTree = guardTree
 )

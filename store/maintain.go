@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,16 @@ import (
 
 // Bounds of compaction. A part that holds half of what a part may hold is left
 // alone; today's parts are merged when there are manyParts, because there will be
-// more of them anyway.
+// more of them anyway. A part of more than cheapRows or cheapBytes is only written
+// again when that is worth it (see worthMerging).
 const (
 	maxPartRows  = 2_000_000
 	maxPartBytes = 256 << 20
 	maxMerge     = 64 // parts merged at once: each of them is an open file
 	manyParts    = 16
+	cheapRows    = 32 << 10
+	cheapBytes   = 4 << 20
+	fewParts     = 8 // beside a large one
 )
 
 // Compact merges small parts of one day into one: all of a day that is over, and
@@ -68,7 +73,8 @@ func (s *Store) mergeable() [][]event.Part {
 }
 
 // binned divides the small ones of a day's parts into groups that make one part
-// each, or returns nothing if there are fewer than least of them.
+// each, or returns nothing if there are fewer than least of them. The largest are
+// left out as long as merging them with the others is not worth it.
 func binned(parts []event.Part, least int) [][]event.Part {
 	var small []event.Part
 	for _, p := range parts {
@@ -77,6 +83,13 @@ func binned(parts []event.Part, least int) [][]event.Part {
 		}
 	}
 	if len(small) < least {
+		return nil
+	}
+	slices.SortStableFunc(small, func(a, b event.Part) int { return cmp.Compare(b.Rows, a.Rows) })
+	for len(small) > 0 && !worthMerging(small) {
+		small = small[1:]
+	}
+	if len(small) == 0 {
 		return nil
 	}
 	var groups [][]event.Part
@@ -90,6 +103,17 @@ func binned(parts []event.Part, least int) [][]event.Part {
 	}
 	groups = append(groups, group)
 	return slices.DeleteFunc(groups, func(g []event.Part) bool { return len(g) < 2 })
+}
+
+// worthMerging says whether parts, of which the first is the largest, are to be
+// merged. Without this a late event would have half a million others of its day
+// written again. With it an event is written again when its part grows by a
+// quarter, so that its copies are logarithmic in the size of the day, as are the
+// parts of a day.
+func worthMerging(parts []event.Part) bool {
+	rest := parts[1:]
+	cheap := parts[0].Rows <= cheapRows && parts[0].Bytes <= cheapBytes
+	return cheap || len(rest) >= fewParts || rowsOf(rest) >= parts[0].Rows/4
 }
 
 // merge replaces a group of parts by one.

@@ -255,6 +255,45 @@ func TestVerifyParts(t *testing.T) {
 	r.check()
 }
 
+// TestBinned says which parts of a day are merged.
+func TestBinned(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		rows  []int64
+		least int
+		want  [][]int64
+	}{
+		{"one", []int64{500_000}, 2, nil},
+		{"small ones", []int64{1, 30_000, 1}, 2, [][]int64{{30_000, 1, 1}}},
+		{"a late event", []int64{500_000, 1}, 2, nil},
+		{"late events", []int64{500_000, 1, 1, 1}, 2, [][]int64{{1, 1, 1}}},
+		{"a quarter", []int64{100_000, 400_000}, 2, [][]int64{{400_000, 100_000}}},
+		{"not a quarter", []int64{99_999, 400_000}, 2, nil},
+		{"a quarter between them", []int64{400_000, 50_000, 50_000}, 2, [][]int64{{400_000, 50_000, 50_000}}},
+		{"too many", []int64{500_000, 5, 5, 5, 5, 5, 5, 5, 5}, 2, [][]int64{{500_000, 5, 5, 5, 5, 5, 5, 5, 5}}},
+		{"large ones stay", []int64{1_000_000, 1_900_000, 2, 3}, 2, [][]int64{{3, 2}}},
+		{"more than fits", []int64{900_000, 900_000, 900_000, 900_000, 9}, 2, [][]int64{{900_000, 900_000}, {900_000, 900_000, 9}}},
+		{"today", []int64{1, 1, 1}, 16, nil},
+	} {
+		var parts []event.Part
+		for i, n := range c.rows {
+			parts = append(parts, event.Part{ID: int64(i), Rows: n, Bytes: 50 * n})
+		}
+		var got [][]int64
+		for _, group := range store.Binned(parts, c.least) {
+			var rows []int64
+			for _, p := range group {
+				rows = append(rows, p.Rows)
+			}
+			got = append(got, rows)
+		}
+		if !slices.EqualFunc(got, c.want, slices.Equal) {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 // TestSweep starts among the leftovers of a crash.
 func TestSweep(t *testing.T) {
 	t.Parallel()
