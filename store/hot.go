@@ -95,19 +95,26 @@ func (s *Store) flush(ctx context.Context, batch []event.Event) error {
 	defer record.Release()
 	hot, err := s.add(context.WithoutCancel(ctx), l, v.hot, batch[len(batch)-1].Seq, record)
 	if err != nil {
-		s.mu.Lock()
-		s.broken = fmt.Errorf("%w: %w", ErrLens, err)
-		s.mu.Unlock()
+		s.spoil(err)
 		return err
 	}
 	fault.Point("flush: inserted")
 	s.change(func(v *view) trash {
-		v.hot, v.flushed = hot, batch[len(batch)-1].Seq
+		// A publish without the lens may have gone further.
+		v.hot, v.flushed = hot, max(v.flushed, batch[len(batch)-1].Seq)
 		s.stats.flushes++
 		s.stats.flush = Work{At: s.opts.Now(), Took: time.Since(began), Events: int64(len(batch))}
 		return trash{}
 	})
 	return nil
+}
+
+// spoil keeps the lens from taking more hot rows until it has been rebuilt: what
+// the failed attempt has left in them is not known.
+func (s *Store) spoil(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = fmt.Errorf("%w: %w", ErrLens, err)
 }
 
 // present returns the lens, if it takes hot rows, and the current view.
@@ -198,12 +205,16 @@ func (s *Store) shed() {
 }
 
 // The journal is turned into records of about recordRows events, which bounds the
-// memory of decoded ones, and inserted about loadRows at a time: of so many DuckDB
-// takes a row in for half of what it costs in a flush.
+// memory of decoded ones, and inserted about loadRows or loadBytes of payload at a
+// time: of so many DuckDB takes a row in for half of what it costs in a flush.
 const (
 	recordRows = 4096
 	loadRows   = 64 << 10
+	loadBytes  = 16 << 20
 )
+
+// errLoad is why the lens could not be filled from the journal.
+var errLoad = errors.New("read journal into lens")
 
 // load inserts what the journal holds after a Seq into l and returns hot with
 // those rows, with flushing and boundary held.
@@ -218,7 +229,9 @@ func (s *Store) load(ctx context.Context, l *lens, hot []generation, after int64
 		for len(events) > 0 && events[0].Seq <= after {
 			events = events[1:]
 		}
-		if ld.events = append(ld.events, events...); len(ld.events) < recordRows {
+		ld.events = append(ld.events, events...)
+		ld.bytes += len(g.Payload)
+		if len(ld.events) < recordRows && ld.bytes < loadBytes {
 			return nil
 		}
 		return ld.record(ctx, loadRows)
@@ -227,7 +240,7 @@ func (s *Store) load(ctx context.Context, l *lens, hot []generation, after int64
 		err = ld.record(ctx, 1)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read journal into lens: %w", err)
+		return nil, fmt.Errorf("%w: %w", errLoad, err)
 	}
 	return ld.hot, nil
 }
@@ -240,18 +253,19 @@ type loading struct {
 	events  []event.Event
 	records []arrow.RecordBatch
 	rows    int
+	bytes   int   // of the payloads of events and records
 	last    int64 // Seq of the newest in records
 }
 
 // record makes a record of the events, and inserts the records if they have at
-// least so many rows.
+// least so many rows or loadBytes.
 func (ld *loading) record(ctx context.Context, atLeast int) (err error) {
 	if n := len(ld.events); n > 0 {
 		ld.records = append(ld.records, ld.lens.batch.record(ld.events))
 		ld.rows, ld.last = ld.rows+n, ld.events[n-1].Seq
 		ld.events = ld.events[:0]
 	}
-	if ld.rows < atLeast {
+	if ld.rows == 0 || ld.rows < atLeast && ld.bytes < loadBytes {
 		return nil
 	}
 	ld.hot, err = ld.store.add(ctx, ld.lens, ld.hot, ld.last, ld.records...)
@@ -264,7 +278,7 @@ func (ld *loading) drop() {
 	for _, r := range ld.records {
 		r.Release()
 	}
-	ld.records, ld.rows = nil, 0
+	ld.records, ld.rows, ld.bytes = nil, 0, 0
 }
 
 // catchUp flushes what the journal holds and the lens does not. Whoever brings
@@ -280,6 +294,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 	}
 	hot, err := s.load(ctx, l, v.hot, v.flushed)
 	if err != nil {
+		s.spoil(err) // some of it may be in
 		return err
 	}
 	s.change(func(v *view) trash {

@@ -151,11 +151,12 @@ func (l *lens) checkStamp(ctx context.Context) error {
 }
 
 // close waits until every connection has been given back: only then does DuckDB
-// let go of its file.
+// let go of its file. It may be called again, to wait again.
 func (l *lens) close(ctx context.Context) error {
 	var err error
 	if l.writer != nil {
 		err = l.writer.Close()
+		l.writer = nil
 	}
 	err = errors.Join(err, l.db.Close())
 	for l.db.Stats().OpenConnections > 0 {
@@ -195,24 +196,50 @@ func (s *Store) Conn(ctx context.Context) (*sql.Conn, error) {
 // Rebuild throws the lens away, file and hot rows, and makes a new one from the
 // journal. It is the remedy when a flush has failed or DuckDB has stopped after
 // a fatal error; it waits for the queries that are running, for as long as ctx
-// allows. After an error the store has no lens, and Rebuild may be tried again.
+// allows. A journal that the lens does not take in is published first. After an
+// error the store has no lens, and Rebuild may be tried again.
 func (s *Store) Rebuild(ctx context.Context) error {
+	err := s.rebuild(ctx)
+	if errors.Is(err, errLoad) {
+		return s.relieve(ctx, err)
+	}
+	return err
+}
+
+// relieve publishes a journal that the lens could not take in, which needs no lens,
+// and makes a new one of what is left. DuckDB spills hot rows, but not without
+// limits: a table of 131,072 does not fit into 48 MiB.
+func (s *Store) relieve(ctx context.Context, why error) error {
+	if ctx.Err() != nil {
+		return why
+	}
+	s.log.Warn("journal does not fit into the lens and is published", "err", why)
+	if _, err := s.Publish(ctx); err != nil {
+		return errors.Join(why, err)
+	}
+	return s.rebuild(ctx)
+}
+
+func (s *Store) rebuild(ctx context.Context) error {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	if err := s.usable(); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	old := s.lens
-	s.lens = nil
+	if s.lens != nil {
+		s.stale, s.lens = s.lens, nil
+	}
 	s.mu.Unlock()
-	if old != nil {
-		if err := old.close(ctx); err != nil {
+	if s.stale != nil {
+		if err := s.stale.close(ctx); err != nil {
 			s.log.Warn("lens did not close cleanly", "err", err)
 		}
-		if n := old.db.Stats().OpenConnections; n > 0 {
+		// Two at a time would spill into the same files.
+		if n := s.stale.db.Stats().OpenConnections; n > 0 {
 			return fmt.Errorf("rebuild lens: %d queries still use the old one", n)
 		}
+		s.stale = nil
 	}
 	if err := removeLens(s.opts.Dir); err != nil {
 		return fmt.Errorf("rebuild lens: %w", err)

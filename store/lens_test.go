@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -280,6 +282,54 @@ func TestRebuild(t *testing.T) {
 	r.waiting = nil
 	r.check()
 	r.publish()
+	r.check()
+}
+
+// TestCrampedStart opens a store whose journal has more than DuckDB takes in: it is
+// published.
+func TestCrampedStart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 10 {
+		r.append(some(rnd, 4096, 2)...)
+	}
+	r.opts.MemoryLimit = 16 << 20
+	r.reopen()
+	r.check()
+	if n := r.store.Stats().Published; n != r.last {
+		t.Errorf("published through %d, want %d", n, r.last)
+	}
+	if n := r.ledger.Journal().Events; n != 0 {
+		t.Errorf("%d events in the journal, want none", n)
+	}
+	if err := r.store.Healthy(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRebuildWaits rebuilds twice while a connection to the lens is out: two
+// lenses at a time would spill into the same files.
+func TestRebuildWaits(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.append(some(rand.New(rand.NewPCG(3, 4)), 20, 2)...)
+	r.flush(20)
+	conn, err := r.store.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if err := r.store.Rebuild(ctx); err == nil {
+			t.Error("rebuilt beside the old lens")
+		}
+		cancel()
+	}
+	conn.Close()
+	if err := r.store.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	r.check()
 }
 

@@ -125,6 +125,9 @@ func (s *Store) round(ctx context.Context, p *Published, target int64) (done boo
 func (s *Store) trim(ctx context.Context) error {
 	for {
 		more, err := s.ledger.TrimJournal(ctx)
+		if ctx.Err() != nil {
+			return nil // the next publish goes on
+		}
 		if err != nil {
 			return fmt.Errorf("trim journal: %w", err)
 		}
@@ -133,7 +136,6 @@ func (s *Store) trim(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil // the next publish goes on
 		case <-time.After(time.Millisecond):
 		}
 	}

@@ -40,14 +40,17 @@
 //
 // maintaining is held by one publish, compaction, retention or erasure at a
 // time; flushing by one flush; boundary keeps the journal's beginning where it is
-// while it is read; mu guards the current view and is never held over a call to
-// DuckDB or the disk. They are taken in this order.
+// while it is read; discarding is held while files and tables are deleted; mu
+// guards the current view and is never held over a call to DuckDB or the disk.
+// They are taken in this order.
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"runtime"
@@ -64,6 +67,10 @@ import (
 var (
 	// ErrClosed is returned by a [Store] that has been closed.
 	ErrClosed = errors.New("store is closed")
+
+	// ErrOrphans is returned by [Open] when the ledger is new and the history is
+	// not. Nothing has been changed.
+	ErrOrphans = errors.New("ledger.db is new, but there are parts that it does not list: restore the ledger.db they belong to, or move the directory events away")
 
 	// ErrLens is returned while the lens does not work: after a flush that
 	// failed, until [Store.Rebuild] has succeeded. Nothing is lost.
@@ -133,6 +140,7 @@ type Store struct {
 
 	flushing sync.Mutex // held for the whole of a flush or a rebuild
 	nextGen  int        // number of the next generation; no number is used twice
+	stale    *lens      // one that was thrown away and that queries still use
 
 	boundary sync.Mutex // held while published moves, and while the journal is read into the lens
 
@@ -189,11 +197,12 @@ func (s *Store) start(ctx context.Context) error {
 		s.log.Warn("lens did not open and was made anew", "err", rebuilt)
 	}
 	fault.Point("start: lens open")
-	if err := s.catchUp(ctx); err != nil {
-		return err
+	err = s.catchUp(ctx)
+	if errors.Is(err, errLoad) {
+		err = s.relieve(ctx, err)
 	}
 	fault.Point("start: journal read")
-	return nil
+	return err
 }
 
 // sweep deletes the files that a crash has left before or after the ledger
@@ -202,6 +211,9 @@ func (s *Store) sweep(parts []event.Part) error {
 	listed := make(map[string]bool, len(parts))
 	for _, p := range parts {
 		listed[p.Path] = true
+	}
+	if err := s.refuseOrphans(); err != nil {
+		return err
 	}
 	fault.Point("start: before sweep")
 	removed, err := s.parts.Sweep(listed)
@@ -218,6 +230,30 @@ func (s *Store) sweep(parts []event.Part) error {
 	return nil
 }
 
+// refuseOrphans returns an error if there are parts and the ledger has never held
+// an event. No crash leaves that: a part is made of events that the ledger holds.
+// It is a ledger that was lost or belongs to another directory, and sweeping by it
+// would delete the whole history.
+func (s *Store) refuseOrphans() error {
+	if s.ledger.LastSeq() != 0 {
+		return nil
+	}
+	days, err := s.opts.FS.ReadDir("events")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, day := range days {
+		if err != nil || !day.IsDir() {
+			continue
+		}
+		var files []fs.DirEntry
+		if files, err = s.opts.FS.ReadDir("events/" + day.Name()); len(files) > 0 {
+			return fmt.Errorf("%w: events/%s/%s", ErrOrphans, day.Name(), files[0].Name())
+		}
+	}
+	return err
+}
+
 // Close waits for the flush and the maintenance that are running and closes the
 // lens. It publishes nothing. Snapshots that are still held are of no more use.
 func (s *Store) Close() error {
@@ -226,7 +262,7 @@ func (s *Store) Close() error {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	s.mu.Lock()
-	lens := s.lens
+	lens := cmp.Or(s.lens, s.stale)
 	s.lens, s.closed = nil, true
 	s.mu.Unlock()
 	s.discarding.Lock() // a file whose name may be used again must not be deleted after this
