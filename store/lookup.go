@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -11,6 +12,11 @@ import (
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
 )
+
+// ErrKnownDamaged is returned by [Store.KnownIDs] when a part in quarantine may
+// hold such events: what was imported without it would be counted twice once it is
+// restored. Restore it, or let retention remove it, and ask again.
+var ErrKnownDamaged = errors.New("a damaged part may hold some of these events already")
 
 // KnownIDs says which of the ids events of a site carry as Dedupe that happened
 // on the days from to to, both included. The map holds those only.
@@ -28,6 +34,9 @@ func (s *Store) KnownIDs(ctx context.Context, site string, from, to event.Day, i
 	start, end := from.Start(), (to + 1).Start()
 	sn := s.Snapshot()
 	defer sn.Release()
+	if p := sn.degraded(site, start, end); p != nil {
+		return nil, fmt.Errorf("look up event ids: %w: %s", ErrKnownDamaged, p.Path)
+	}
 	text := `SELECT DISTINCT event_id::VARCHAR FROM ` + sn.Relation(site, start, end) + ` AS events
 		WHERE site = $1 AND epoch_us("time") >= $2 AND epoch_us("time") < $3
 		AND event_id IN (SELECT unnest($4::UUID[]))`

@@ -3,11 +3,15 @@ package store_test
 import (
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/eider-analytics/eider/store"
 	"github.com/eider-analytics/eider/store/event"
 )
 
@@ -54,6 +58,21 @@ func TestKnownIDs(t *testing.T) {
 	}
 	if known, err := r.store.KnownIDs(t.Context(), "a.example", today, today, nil); err != nil || len(known) != 0 {
 		t.Errorf("of none: %v, %v", known, err)
+	}
+
+	for _, p := range r.files() {
+		if strings.Contains(p, today.String()) {
+			os.Remove(filepath.Join(r.dir, p))
+		}
+	}
+	if n, err := r.store.Recheck(t.Context()); err != nil || n != 1 {
+		t.Fatalf("Recheck = %d, %v; want 1", n, err)
+	}
+	if _, err := r.store.KnownIDs(t.Context(), "a.example", today, today, many); !errors.Is(err, store.ErrKnownDamaged) {
+		t.Errorf("of a day that is damaged: %v, want ErrKnownDamaged", err)
+	}
+	if known, err := r.store.KnownIDs(t.Context(), "a.example", today-1, today-1, []event.ID{id(1)}); err != nil || !known[id(1)] {
+		t.Errorf("of the day before a damaged one: %v, %v", known, err)
 	}
 }
 

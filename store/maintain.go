@@ -12,6 +12,7 @@ import (
 
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/fault"
+	"github.com/eider-analytics/eider/store/history"
 	"github.com/eider-analytics/eider/store/ledger"
 )
 
@@ -29,9 +30,10 @@ const (
 	fewParts     = 8 // beside a large one
 )
 
-// Compact merges small parts of one day into one: all of a day that is over, and
-// of today when they have become many. Each merge is committed by itself. It
-// returns how many parts have been replaced.
+// Compact merges small parts of one day: of a day that is over as far as that is
+// worth it, of today when they have become many. Each merge is committed by
+// itself. It returns how many parts have been replaced. A part that turns out to
+// be damaged goes into quarantine; the others of its day are merged next time.
 func (s *Store) Compact(ctx context.Context) (n int, err error) {
 	s.maintaining.Lock()
 	defer s.maintaining.Unlock()
@@ -42,10 +44,12 @@ func (s *Store) Compact(ctx context.Context) (n int, err error) {
 		if err := ctx.Err(); err != nil {
 			return n, fmt.Errorf("compact: %w", err)
 		}
-		if err := s.merge(ctx, group); err != nil {
+		err := s.merge(ctx, group)
+		if err == nil {
+			n += len(group)
+		} else if err = s.convict(ctx, group, err); err != nil {
 			return n, fmt.Errorf("compact %s: %w", group[0].Day, err)
 		}
-		n += len(group)
 	}
 	return n, nil
 }
@@ -174,13 +178,26 @@ func (s *Store) replace(ctx context.Context, add, remove []event.Part) error {
 
 // Retain removes the days before a day, as wholes, those in quarantine too, and
 // returns how many parts that were. It publishes first, so that hot events of
-// those days go as well; one that comes in later goes with the next Retain.
+// those days go as well; one that comes in later goes with the next Retain. If
+// nothing can be published the days go all the same, and the error is returned:
+// on a full volume that is what makes room.
 func (s *Store) Retain(ctx context.Context, before event.Day) (n int, err error) {
 	s.maintaining.Lock()
 	defer s.maintaining.Unlock()
-	if _, err := s.publish(ctx); err != nil {
-		return 0, fmt.Errorf("retain: %w", err)
+	_, err = s.publish(ctx)
+	if s.usable() == nil && ctx.Err() == nil {
+		var dropErr error
+		n, dropErr = s.drop(ctx, before)
+		err = errors.Join(err, dropErr)
 	}
+	if err != nil {
+		return n, fmt.Errorf("retain: %w", err)
+	}
+	return n, nil
+}
+
+// drop removes the parts of the days before a day.
+func (s *Store) drop(ctx context.Context, before event.Day) (int, error) {
 	s.mu.Lock()
 	v := s.view
 	s.mu.Unlock()
@@ -194,7 +211,7 @@ func (s *Store) Retain(ctx context.Context, before event.Day) (n int, err error)
 		return 0, nil
 	}
 	if err := s.replace(ctx, nil, old); err != nil {
-		return 0, fmt.Errorf("retain: %w", err)
+		return 0, err
 	}
 	fault.Point("retain: committed")
 	return len(old), nil
@@ -245,17 +262,22 @@ var ErrEraseNothing = errors.New("the erasure names no site, time, visitor or us
 // retention remove it.
 var ErrEraseDamaged = errors.New("a damaged part may hold events to be erased")
 
+// BUG(store): the journal's rows of erased events are deleted, but their bytes stay
+// in free pages of ledger.db until the journal uses those again, and the hashes of
+// their ids in the idempotency window until they leave it.
+
 // Erase removes the events that the journal, the lens and the parts hold now, in
 // one ledger transaction, and returns how many that were. No snapshot that is
 // taken afterwards has them; their files are gone when the last snapshot from
-// before is released.
+// before is released. An event that comes in meanwhile may stay.
 func (s *Store) Erase(ctx context.Context, e Erasure) (rows int64, err error) {
 	if e == (Erasure{}) {
 		return 0, fmt.Errorf("erase: %w", ErrEraseNothing)
 	}
 	s.maintaining.Lock()
 	defer s.maintaining.Unlock()
-	if err := s.catchUp(ctx); err != nil { // what is acknowledged but not flushed yet
+	// What is acknowledged but not flushed yet. The lens cannot give that up half-way.
+	if err := s.catchUp(context.WithoutCancel(ctx)); err != nil {
 		return 0, fmt.Errorf("erase: %w", err)
 	}
 	if _, err := s.publish(ctx); err != nil {
@@ -274,10 +296,13 @@ func (s *Store) erase(ctx context.Context, e Erasure) (rows int64, err error) {
 		return 0, err
 	}
 	var add, remove []event.Part
-	for _, p := range touched {
+	for i, p := range touched {
 		fault.Point("erase: before part")
 		part, err := s.wrote(s.parts.Merge(ctx, p.Day, []event.Part{p}, func(x *event.Event) bool { return !e.holds(x) }))
 		if err != nil {
+			if err = s.convict(ctx, touched[i:i+1], err); err == nil {
+				continue // see spared
+			}
 			s.unwrite(add)
 			return 0, err
 		}
@@ -303,13 +328,10 @@ func (s *Store) erase(ctx context.Context, e Erasure) (rows int64, err error) {
 
 // spared returns an error that names a damaged part in which e may hold.
 func (s *Store) spared(e Erasure) error {
-	s.mu.Lock()
-	damaged := s.view.damaged
-	s.mu.Unlock()
-	for i := range damaged {
-		if overlaps(&damaged[i], e.Site, e.From, e.To) {
-			return fmt.Errorf("%w: %s", ErrEraseDamaged, damaged[i].Path)
-		}
+	sn := s.Snapshot()
+	defer sn.Release()
+	if p := sn.degraded(e.Site, e.From, e.To); p != nil {
+		return fmt.Errorf("%w: %s", ErrEraseDamaged, p.Path)
 	}
 	return nil
 }
@@ -317,46 +339,62 @@ func (s *Store) spared(e Erasure) error {
 // touched returns the parts that hold events to be erased, and perhaps a few that
 // do not. DuckDB finds a visitor much faster than rewriting a part would.
 func (s *Store) touched(ctx context.Context, e Erasure) ([]event.Part, error) {
-	sn := s.Snapshot()
-	defer sn.Release()
-	var list []event.Part
-	var paths []string
-	for _, p := range sn.Parts() {
-		if overlaps(&p, e.Site, e.From, e.To) {
-			list = append(list, p)
-			paths = append(paths, s.literal(p.Path))
-		}
-	}
+	list := s.candidates(e)
 	if len(list) == 0 || e.Visitor.IsZero() && e.User.IsZero() {
 		return list, nil
 	}
-	held, err := s.filesWith(ctx, paths, e.where())
-	if err != nil {
-		return nil, err
+	held, err := s.partsWith(ctx, list, e.where())
+	if err == nil || ctx.Err() != nil {
+		return held, err
 	}
-	return slices.DeleteFunc(list, func(p event.Part) bool { return !held[p.Path] }), nil
+	// A part that has been lost since the last look must not keep the others.
+	if n, checkErr := s.recheck(ctx); n == 0 || checkErr != nil {
+		return nil, errors.Join(err, checkErr)
+	}
+	if list = s.candidates(e); len(list) == 0 {
+		return nil, nil
+	}
+	return s.partsWith(ctx, list, e.where())
 }
 
-// filesWith returns the parts, by path, in which a row meets a condition.
-func (s *Store) filesWith(ctx context.Context, paths []string, where string) (map[string]bool, error) {
+// candidates returns the parts that may hold events to be erased, by what the
+// ledger says of them.
+func (s *Store) candidates(e Erasure) []event.Part {
+	sn := s.Snapshot()
+	defer sn.Release()
+	return slices.DeleteFunc(slices.Clone(sn.Parts()), func(p event.Part) bool { return !overlaps(&p, e.Site, e.From, e.To) })
+}
+
+// partsWith returns those of parts in which a row meets a condition.
+func (s *Store) partsWith(ctx context.Context, parts []event.Part, where string) ([]event.Part, error) {
 	conn, err := s.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	rows, err := conn.QueryContext(ctx, "SELECT DISTINCT filename FROM read_parquet(["+strings.Join(paths, ",")+
+	var literals []string
+	byName := make(map[string]event.Part, len(parts))
+	for _, p := range parts {
+		literals = append(literals, s.literal(p.Path))
+		byName[s.path(p.Path)] = p
+	}
+	rows, err := conn.QueryContext(ctx, "SELECT DISTINCT filename FROM read_parquet(["+strings.Join(literals, ",")+
 		"], hive_partitioning=false, filename=true) WHERE "+where)
 	if err != nil {
 		return nil, fmt.Errorf("look for events: %w", err)
 	}
 	defer rows.Close()
-	held := make(map[string]bool)
+	var held []event.Part
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
 			return nil, fmt.Errorf("look for events: %w", err)
 		}
-		held[strings.TrimPrefix(name, s.opts.Dir+"/")] = true
+		p, known := byName[name]
+		if !known { // to overlook it would be to erase less than was asked for
+			return nil, fmt.Errorf("look for events: DuckDB found some in %s, which is no part", name)
+		}
+		held = append(held, p)
 	}
 	return held, rows.Err()
 }
@@ -370,11 +408,14 @@ func (s *Store) check(ctx context.Context, parts []event.Part) (sound, damaged [
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < len(parts); i += workers {
-				found[i] = s.parts.Check(parts[i])
+				found[i] = s.inspect(ctx, parts[i])
 			}
 		})
 	}
 	wg.Wait()
+	if err := ctx.Err(); err != nil { // which may be what was found
+		return nil, nil, err
+	}
 	for i, p := range parts {
 		if p, err = s.judge(ctx, p, found[i]); err != nil {
 			return nil, nil, err
@@ -386,6 +427,16 @@ func (s *Store) check(ctx context.Context, parts []event.Part) (sound, damaged [
 		}
 	}
 	return merged(sound, nil, nil), merged(damaged, nil, nil), nil
+}
+
+// inspect looks at a part: briefly if it is sound, and at all of it if it is in
+// quarantine. What brought it there may be a byte that a brief look does not see,
+// and to let it out after one would be to serve what is known to be wrong.
+func (s *Store) inspect(ctx context.Context, p event.Part) error {
+	if p.Damaged == "" {
+		return s.parts.Check(p)
+	}
+	return s.parts.Verify(ctx, p)
 }
 
 // judge puts a part into quarantine, or lets it out, by what looking at it has
@@ -420,6 +471,14 @@ func (s *Store) Recheck(ctx context.Context) (changed int, err error) {
 	if err := s.usable(); err != nil {
 		return 0, err
 	}
+	if changed, err = s.recheck(ctx); err != nil {
+		return 0, fmt.Errorf("recheck parts: %w", err)
+	}
+	return changed, nil
+}
+
+// recheck is Recheck with maintaining held.
+func (s *Store) recheck(ctx context.Context) (changed int, err error) {
 	s.mu.Lock()
 	v := s.view
 	s.mu.Unlock()
@@ -458,7 +517,10 @@ func (s *Store) VerifyParts(ctx context.Context, progress func(done, total int))
 			p.Damaged = found.Error()
 			damaged = append(damaged, p)
 		}
-		if err := s.rejudge(ctx, all[i], found); err != nil {
+		s.maintaining.Lock()
+		err := s.rejudge(ctx, all[i], found)
+		s.maintaining.Unlock()
+		if err != nil {
 			return damaged, fmt.Errorf("verify parts: %w", err)
 		}
 		if progress != nil {
@@ -468,13 +530,26 @@ func (s *Store) VerifyParts(ctx context.Context, progress func(done, total int))
 	return damaged, nil
 }
 
-// rejudge is judge for a part that the store already serves, or does not.
+// convict puts the one of parts into quarantine in which err has found damage. It
+// returns err if it is not about one of them. It is called with maintaining held.
+func (s *Store) convict(ctx context.Context, parts []event.Part, err error) error {
+	damage, ok := errors.AsType[*history.DamageError](err)
+	if !ok {
+		return err
+	}
+	i := slices.IndexFunc(parts, func(p event.Part) bool { return p.Path == damage.Path })
+	if i < 0 {
+		return err
+	}
+	return s.rejudge(ctx, parts[i], damage)
+}
+
+// rejudge is judge for a part that the store already serves, or does not, with
+// maintaining held.
 func (s *Store) rejudge(ctx context.Context, p event.Part, found error) error {
 	if (found == nil) == (p.Damaged == "") {
 		return nil
 	}
-	s.maintaining.Lock()
-	defer s.maintaining.Unlock()
 	s.mu.Lock()
 	v := s.view
 	s.mu.Unlock()

@@ -189,10 +189,22 @@ func overlaps(p *event.Part, site string, from, to int64) bool {
 	return found
 }
 
-// literal returns the SQL literal of a path in the data directory.
-func (s *Store) literal(path string) string {
-	return quote(filepath.Join(s.opts.Dir, filepath.FromSlash(path)))
+// degraded returns a part that is not in the snapshot and may hold events of site
+// with from ≤ time < to, or nil.
+func (sn *Snapshot) degraded(site string, from, to int64) *event.Part {
+	for i := range sn.v.damaged {
+		if overlaps(&sn.v.damaged[i], site, from, to) {
+			return &sn.v.damaged[i]
+		}
+	}
+	return nil
 }
+
+// path returns the whole path of a part, by which DuckDB knows it.
+func (s *Store) path(part string) string { return filepath.Join(s.opts.Dir, filepath.FromSlash(part)) }
+
+// literal returns the SQL literal of a part's whole path.
+func (s *Store) literal(part string) string { return quote(s.path(part)) }
 
 // quote returns the SQL literal of a text.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
