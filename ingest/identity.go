@@ -65,16 +65,10 @@ func newSalt(raw [16]byte) salt {
 	return salt{k0: binary.LittleEndian.Uint64(raw[:8]), k1: binary.LittleEndian.Uint64(raw[8:])}
 }
 
-// localDay returns the day of t on the clock of zone, and the second of it.
-func localDay(t time.Time, zone *time.Location) (day int32, second int) {
-	local := t.In(zone)
-	_, offset := local.Zone()
-	unix := t.Unix() + int64(offset)
-	day = int32(unix / 86400)
-	if unix%86400 < 0 {
-		day--
-	}
-	return day, int(unix - int64(day)*86400)
+// localDay returns the day of t on the clock of zone.
+func localDay(t time.Time, zone *time.Location) int32 {
+	_, offset := t.In(zone).Zone()
+	return int32(event.DayOf(t.UnixMicro() + int64(offset)*1_000_000))
 }
 
 // salt returns the salt of a day on the clock of zone.
@@ -114,8 +108,8 @@ func (id *identity) forget(now time.Time) {
 // midnight, a visitor does not. The clock alone does not tell that half hour:
 // where it is put forward at midnight the day begins at one.
 func (id *identity) visitor(ctx context.Context, site string, zone *time.Location, t time.Time, addr netip.Addr, userAgent string) (today, yesterday event.ID, err error) {
-	day, _ := localDay(t, zone)
-	before, _ := localDay(t.Add(-visitGap), zone)
+	day := localDay(t, zone)
+	before := localDay(t.Add(-visitGap), zone)
 	s, err := id.salt(ctx, site, zone, day)
 	if err != nil {
 		return today, yesterday, err

@@ -79,7 +79,7 @@ func (in *Ingest) Import(ctx context.Context, site, format string, r io.Reader, 
 
 func (in *Ingest) newImporter(st site, combined bool) *importer {
 	now := in.now()
-	day, _ := localDay(now, st.zone)
+	day := localDay(now, st.zone)
 	salts := &memorySalts{live: in.opts.Ledger, from: day - 1, old: make(map[saltDay][16]byte)}
 	seen, _ := simplelru.NewLRU[string, int](recentLines, nil) // fails for a size below 1 only
 	return &importer{

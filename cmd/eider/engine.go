@@ -106,12 +106,16 @@ func (e *engine) openLedger(ctx context.Context) (err error) {
 	return nil
 }
 
+// rowBytes is about what an event takes in the journal.
+const rowBytes = 256
+
 func (e *engine) openStore(ctx context.Context) (err error) {
 	m := e.cfg.memory()
 	m.limitGo()
 	e.store, err = store.Open(ctx, store.Options{
 		Dir: e.cfg.dataDir, Ledger: e.ledger,
 		MemoryLimit: m.duckdb, Threads: m.threads,
+		PublishBytes: m.publish, PublishRows: m.publish / rowBytes,
 		Log: e.log.With("part", "store"), Failed: e.quit,
 	})
 	if err != nil {
@@ -337,5 +341,5 @@ func (e *engine) retain(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove days before the last %d: %w", e.cfg.retentionDays, err)
 	}
-	return nil
+	return e.ingest.Published(ctx) // it publishes first
 }
