@@ -69,6 +69,10 @@ type visit struct {
 	touch       touch
 }
 
+// BUG(ingest): one visit is remembered for each visitor. An event that comes hours
+// late, in a batch, takes the place of the visit that its visitor is in, and the
+// visitor's next event begins another.
+
 // visits are the open visits, by visitor. One goroutine owns them: the writer.
 //
 // When there are too many, the one that has been quiet longest is closed early,
