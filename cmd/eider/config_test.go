@@ -257,18 +257,19 @@ func TestShareMemory(t *testing.T) {
 		goLimit int64
 		duckdb  int64
 		threads int
+		publish int64
 	}{ // the table of shareMemory's comment
-		{128 * mib, 64, 56 * mib, 40 * mib, 1},
-		{256 * mib, 64, 112 * mib, 80 * mib, 1},
-		{512 * mib, 64, 224 * mib, 160 * mib, 2},
-		{1024 * mib, 64, 448 * mib, 320 * mib, 5},
-		{4096 * mib, 64, 1216 * mib, 2240 * mib, 35},
-		{4096 * mib, 2, 1216 * mib, 2240 * mib, 2}, // never more threads than cores
+		{128 * mib, 64, 56 * mib, 40 * mib, 1, 4 * mib},
+		{256 * mib, 64, 112 * mib, 80 * mib, 1, 8 * mib},
+		{512 * mib, 64, 224 * mib, 160 * mib, 2, 16 * mib},
+		{1024 * mib, 64, 448 * mib, 320 * mib, 5, 32 * mib},
+		{4096 * mib, 64, 1216 * mib, 2240 * mib, 35, 32 * mib},
+		{4096 * mib, 2, 1216 * mib, 2240 * mib, 2, 32 * mib}, // never more threads than cores
 	} {
 		m := shareMemory(c.limit, c.cores)
-		if m.goLimit != c.goLimit || m.duckdb != c.duckdb || m.threads != c.threads {
-			t.Errorf("%d MiB: got %d, %d, %d; want %d, %d, %d", c.limit/mib,
-				m.goLimit/mib, m.duckdb/mib, m.threads, c.goLimit/mib, c.duckdb/mib, c.threads)
+		if m != (memory{c.limit, c.goLimit, c.duckdb, c.threads, c.publish}) {
+			t.Errorf("%d MiB: got %d, %d, %d, %d; want %d, %d, %d, %d", c.limit/mib,
+				m.goLimit/mib, m.duckdb/mib, m.threads, m.publish/mib, c.goLimit/mib, c.duckdb/mib, c.threads, c.publish/mib)
 		}
 	}
 }

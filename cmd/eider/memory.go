@@ -15,17 +15,18 @@ type memory struct {
 	goLimit int64 // GOMEMLIMIT: heap and stacks of Go, SQLite's cache not among them
 	duckdb  int64 // memory_limit of DuckDB
 	threads int   // of DuckDB
+	publish int64 // bytes of journal at which it is written to Parquet
 }
 
 // shareMemory shares out limit bytes among Go, DuckDB and the rest: the pages of
 // the binary, thread stacks, SQLite's cache and what DuckDB does not count.
 //
-//	limit      Go  DuckDB  threads    rest
-//	128 MiB    56      40        1      32
-//	256 MiB   112      80        1      64
-//	512 MiB   224     160        2     128
-//	  1 GiB   448     320        5     256
-//	  4 GiB  1216    2240        35    640
+//	limit      Go  DuckDB  threads    rest  publish
+//	128 MiB    56      40        1      32        4
+//	256 MiB   112      80        1      64        8
+//	512 MiB   224     160        2     128       16
+//	  1 GiB   448     320        5     256       32
+//	  4 GiB  1216    2240        35    640       32
 //
 // Of the first GiB Go gets 7/16 and DuckDB 5/16, of what is above it 1/4 and
 // 5/8. A thread of DuckDB takes 64 MiB before it is of use; there are never more
@@ -34,10 +35,15 @@ type memory struct {
 // Go is given more than it needs at rest (about 30 MiB) because its limit is
 // where the collector starts to work harder, while DuckDB's is where a query
 // starts to write to disk: neither is memory that is always taken.
+//
+// What is not published is in DuckDB's memory, and what a publish writes is in
+// Go's, beside what comes in: with 32 MiB of it a server with 256 MiB was killed
+// at full ingest.
 func shareMemory(limit int64, cores int) memory {
 	const gib = 1 << 30
 	first, above := min(limit, gib), max(limit-gib, 0)
 	m := memory{limit: limit, goLimit: first*7/16 + above/4, duckdb: first*5/16 + above*5/8}
+	m.publish = min(limit/32, 32<<20)
 	m.threads = min(cores, max(1, int(m.duckdb/(64<<20))))
 	return m
 }
