@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -115,6 +116,41 @@ func TestFooterFlips(t *testing.T) {
 		t.Errorf("decoding finds only %d of %d flips", found, 2*len(bits))
 	}
 	t.Logf("without the hash, %d of %d flips are found", found, 2*len(bits))
+}
+
+// FuzzRead changes bytes of a part and has a ledger that believes it: reading it
+// ends with damage or with events, never with a panic. What is fuzzed are the
+// changes, three bytes each: where and what. A whole part is too long for that.
+func FuzzRead(f *testing.F) {
+	sound, err := os.ReadFile("../testdata/v1/events/date=2026-03-10/1-3.parquet")
+	if err != nil {
+		f.Fatal(err)
+	}
+	footer := len(sound) - 8 - int(binary.LittleEndian.Uint32(sound[len(sound)-8:]))
+	f.Add([]byte{})
+	for _, at := range []int{4, 5, 10, footer / 2, footer, footer + 2, footer + 100, len(sound) - 200, len(sound) - 8, len(sound) - 1} {
+		f.Add([]byte{byte(at >> 8), byte(at), 0x7f})
+	}
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		data := slices.Clone(sound)
+		for c := range slices.Chunk(changes[:len(changes)/3*3], 3) {
+			data[int(binary.BigEndian.Uint16(c))%len(data)] = c[2]
+		}
+		p := forged(event.Part{Path: "events/date=2026-03-10/1-3.parquet", Day: event.Day(20_522), Rows: 3, First: 1, Last: 3}, data)
+		d := place(p, data)
+		for what, err := range map[string]error{"check": d.Check(p), "verify": d.Verify(t.Context(), p)} {
+			if err != nil && !errors.Is(err, history.ErrNewer) {
+				damaged(t, what, err, p)
+			}
+		}
+		events, err := collect(d.Read(t.Context(), p))
+		if err != nil && !errors.Is(err, history.ErrNewer) {
+			damaged(t, "read", err, p)
+		}
+		if len(changes) == 0 && (err != nil || len(events) != 3) || len(events) > 3 {
+			t.Fatalf("read %d events, %v; want 3", len(events), err)
+		}
+	})
 }
 
 func TestMissing(t *testing.T) {

@@ -36,8 +36,8 @@ const (
 
 // An encoder turns events into the bytes of a Parquet file, column by column.
 //
-// parquet-go's typed writer would be half as fast again, but v0.32.0 writes some
-// of the nulls as zero values: writeRowsFuncOfOptional takes a run of as many
+// parquet-go's writer of typed rows is not used: in v0.32.0 it writes some of the
+// nulls as zero values, because writeRowsFuncOfOptional takes a run of as many
 // non-nulls as there are bits before it in its word for the rest of the word.
 type encoder struct {
 	w       *parquet.GenericWriter[any]
