@@ -1,8 +1,17 @@
 package store
 
+import "context"
+
 // For tests from the outside.
 var (
 	Binned    = binned
 	Intervals = intervals
 	GuardTree = guardTree
 )
+
+// Recheck looks at every part again.
+func (s *Store) Recheck(ctx context.Context) (changed int, err error) {
+	s.maintaining.Lock()
+	defer s.maintaining.Unlock()
+	return s.recheck(ctx)
+}

@@ -32,12 +32,18 @@ const (
 
 // Compact merges small parts of one day: of a day that is over as far as that is
 // worth it, of today when they have become many. Each merge is committed by
-// itself. It returns how many parts have been replaced. A part that turns out to
-// be damaged goes into quarantine; the others of its day are merged next time.
+// itself. It returns how many parts have been replaced.
+//
+// First it looks at every part, as Open does: one that has been lost would fail
+// every question about its day. One that turns out to be damaged when it is merged
+// goes into quarantine too; the others of its day are merged next time.
 func (s *Store) Compact(ctx context.Context) (n int, err error) {
 	s.maintaining.Lock()
 	defer s.maintaining.Unlock()
 	if err := s.usable(); err != nil {
+		return 0, fmt.Errorf("compact: %w", err)
+	}
+	if _, err := s.recheck(ctx); err != nil {
 		return 0, fmt.Errorf("compact: %w", err)
 	}
 	for _, group := range s.mergeable() {
@@ -463,21 +469,8 @@ func (s *Store) judge(ctx context.Context, p event.Part, found error) (event.Par
 	return p, nil
 }
 
-// Recheck looks at every part again, as Open does: for the moment when a query
-// could not read one. It returns how many went into quarantine or came out.
-func (s *Store) Recheck(ctx context.Context) (changed int, err error) {
-	s.maintaining.Lock()
-	defer s.maintaining.Unlock()
-	if err := s.usable(); err != nil {
-		return 0, err
-	}
-	if changed, err = s.recheck(ctx); err != nil {
-		return 0, fmt.Errorf("recheck parts: %w", err)
-	}
-	return changed, nil
-}
-
-// recheck is Recheck with maintaining held.
+// recheck looks at every part again, as Open does, with maintaining held. It
+// returns how many went into quarantine or came out.
 func (s *Store) recheck(ctx context.Context) (changed int, err error) {
 	s.mu.Lock()
 	v := s.view

@@ -197,8 +197,8 @@ func TestQuarantine(t *testing.T) {
 			if err := damage(path, content); err != nil {
 				t.Fatal(err)
 			}
-			if n, err := r.store.Recheck(t.Context()); err != nil || n != 1 {
-				t.Errorf("Recheck = %d, %v; want 1", n, err)
+			if _, err := r.store.Compact(t.Context()); err != nil {
+				t.Error(err)
 			}
 			r.forget(without)
 			r.check()
@@ -259,6 +259,29 @@ func TestVerifyParts(t *testing.T) {
 		t.Errorf("repaired: VerifyParts = %+v, %v", damaged, err)
 	}
 	checkDegraded(t, r, 0)
+	r.check()
+}
+
+// TestLostPart loses the only part of a day under a running store: the next Compact
+// sees it, so that what is left can be asked for.
+func TestLostPart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	rnd := rand.New(rand.NewPCG(7, 8))
+	r.append(some(rnd, 20, 1)...)
+	r.flush(20)
+	r.publish()
+	for _, name := range r.files() {
+		if err := os.Remove(filepath.Join(r.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.forget(func(event.Event) bool { return true })
+	r.append(some(rnd, 20, 1)...)
+	r.flush(20)
+	if n, err := r.store.Compact(t.Context()); err != nil || n != 0 {
+		t.Fatalf("compacted %d, %v; want 0", n, err)
+	}
 	r.check()
 }
 
