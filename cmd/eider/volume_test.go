@@ -171,7 +171,7 @@ func TestVolumeFullStop(t *testing.T) {
 	for _, room := range []bool{true, false} {
 		t.Run(map[bool]string{true: "room again", false: "no room"}[room], func(t *testing.T) {
 			t.Parallel()
-			v := newVolume(t, 96, "EIDER_MIN_FREE_DISK=24MiB", "EIDER_SHUTDOWN_TIMEOUT=5s")
+			v := newVolume(t, 96, "EIDER_MIN_FREE_DISK=24MiB", "EIDER_SHUTDOWN_TIMEOUT=30s")
 			d := v.start()
 			load := d.load(24)
 			time.Sleep(500 * time.Millisecond)
