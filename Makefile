@@ -13,8 +13,8 @@ FUZZTIME ?= 10s
 
 build:; @.ci/needs && go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) ./cmd/eider
 run: build; ./bin/eider serve
-test: lint build; .ci/needs test && go test ./... && $(MAKE) fuzz FUZZTIME=3s
-race:; go test -race ./...
+test: lint build; .ci/needs test && go test -timeout 30m ./... && $(MAKE) fuzz FUZZTIME=1s
+race:; go test -race -timeout 60m ./...
 fuzz:; .ci/fuzz $(FUZZTIME)
 bench:; @.ci/needs test && go test -count=1 -timeout 0 -v -run '^TestClaims$$' ./cmd/eider -args -claims
 lint:; .ci/lint

@@ -103,7 +103,7 @@ func (b *batches) next() []byte {
 type blind struct{}
 
 func (blind) Flush(context.Context, []event.Event) error { return nil }
-func (blind) OpenVisits(context.Context, int64, func(*event.Event) error) error {
+func (blind) OpenVisits(context.Context, int64, int, func(*event.Event) error) error {
 	return nil
 }
 func (blind) KnownIDs(context.Context, string, event.Day, event.Day, []event.ID) (map[event.ID]bool, error) {

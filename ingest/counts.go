@@ -37,7 +37,7 @@ func (c *counts) accept(accepted, duplicates int) {
 
 // Counts returns what became of the events since the process started.
 func (in *Ingest) Counts() event.Counts {
-	n, bytes := in.flusher.size()
+	n, bytes := in.flusher.waiting()
 	in.counts.mu.Lock()
 	defer in.counts.mu.Unlock()
 	return event.Counts{

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/eider-analytics/eider/store/event"
+	"github.com/eider-analytics/eider/store/ledger"
 )
 
 // An Item is the part of an item that the tests look at.
@@ -41,9 +41,10 @@ func DecodePixel(q url.Values) (Item, error) {
 
 // DecodeBatch returns the items and, at the same index, the errors of a batch.
 func DecodeBatch(body string, ndjson bool) (items []Item, errs []error, err error) {
-	all, err := decodeBatch(strings.NewReader(body), ndjson)
-	for i := range all {
-		items, errs = append(items, all[i].item.export()), append(errs, all[i].err)
+	bodies, err := itemsOf([]byte(body), ndjson)
+	for _, body := range bodies {
+		it, err := decodeItem(body)
+		items, errs = append(items, it.export()), append(errs, err)
 	}
 	return items, errs, err
 }
@@ -94,6 +95,21 @@ func (in *Ingest) Visitors(ctx context.Context, site string, zone *time.Location
 
 // IDs returns how many ids the window holds.
 func (in *Ingest) IDs(ctx context.Context) (n int, err error) {
-	err = in.writer.do(ctx, func() { n = in.writer.window.ids() })
+	err = in.writer.do(ctx, func() { n = in.writer.window.kept + len(in.writer.window.recent) })
 	return n, err
 }
+
+// MatchPatterns says whether one of the patterns is of a text.
+func MatchPatterns(list []string, text string) bool { return newPatterns(list).match(text) }
+
+// CheckRules holds an event with a page against rules.
+func CheckRules(r ledger.Rules) (check func(e *event.Event, addr netip.Addr) error, err error) {
+	s, err := newShield(r)
+	return func(e *event.Event, addr netip.Addr) error { return s.check(e, true, addr) }, err
+}
+
+// ItemsOf returns the items of an array.
+func ItemsOf(body string) ([][]byte, error) { return itemsOf([]byte(body), false) }
+
+// Reserved returns how many events there is no room for any more.
+func (in *Ingest) Reserved() int64 { return in.flusher.taken.Load() }

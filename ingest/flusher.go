@@ -18,6 +18,9 @@ import (
 // flushRetry is how long the flusher waits after the lens refused a batch.
 const flushRetry = time.Second
 
+// maxFlush is how many bytes of groups are handed to the lens at once, or one group.
+const maxFlush = 4 << 20
+
 // A flusher holds the buffer: groups that are durable and that no report shows
 // yet. It keeps them as the journal has them, at a third of the memory that the
 // decoded events would take. One goroutine empties it.
@@ -27,14 +30,16 @@ type flusher struct {
 	interval time.Duration
 	count    int
 	limit    int64
+	size     int64 // most bytes, but for what is on its way through the writer
 
 	taken atomic.Int64 // events reserved, whether on their way through the writer or in the buffer
 
-	mu      sync.Mutex // guards the five below
+	bytes atomic.Int64 // of the groups
+
+	mu      sync.Mutex // guards the four below
 	groups  []ledger.Group
 	events  int
-	leaving int // those of them that are being flushed
-	bytes   int64
+	leaving int   // those of them that are being flushed
 	err     error // why the last flush failed; nil after one that did not
 
 	wake  chan struct{} // there is something in the buffer
@@ -46,7 +51,7 @@ type flusher struct {
 
 func newFlusher(o Options) *flusher {
 	return &flusher{
-		lens: o.Lens, log: o.Log, count: o.FlushCount, limit: int64(o.MaxBuffered),
+		lens: o.Lens, log: o.Log, count: o.FlushCount, limit: int64(o.MaxBuffered), size: o.MaxBufferSize,
 		// The flush itself takes its time too, and is part of the promise.
 		interval: o.FlushInterval * 3 / 4,
 		wake:     make(chan struct{}, 1), full: make(chan struct{}, 1),
@@ -59,6 +64,9 @@ func (f *flusher) start() { go f.run() }
 // reserve asks for room for n events. More than the limit fit only if nothing
 // else waits.
 func (f *flusher) reserve(n int) bool {
+	if f.bytes.Load() > f.size {
+		return false
+	}
 	if now := f.taken.Add(int64(n)); now > f.limit && now > int64(n) {
 		f.taken.Add(-int64(n))
 		return false
@@ -74,8 +82,7 @@ func (f *flusher) add(g ledger.Group) {
 	f.mu.Lock()
 	f.groups = append(f.groups, g)
 	f.events += g.Count
-	f.bytes += int64(len(g.Payload))
-	full := f.events-f.leaving >= f.count
+	full := f.bytes.Add(int64(len(g.Payload))) > f.size/2 || f.events-f.leaving >= f.count
 	f.mu.Unlock()
 	signal(f.wake)
 	if full {
@@ -90,11 +97,11 @@ func signal(c chan struct{}) {
 	}
 }
 
-// size returns how much waits.
-func (f *flusher) size() (events int, bytes int64) {
+// waiting returns how much waits.
+func (f *flusher) waiting() (events int, bytes int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.events, f.bytes
+	return f.events, f.bytes.Load()
 }
 
 func (f *flusher) healthy() error {
@@ -186,7 +193,7 @@ func (f *flusher) retry(err error) {
 // meanwhile has time until the next flush: under load there is always a little,
 // and a flush of a few events costs the lens as much as one of a thousand.
 func (f *flusher) flushAll() error {
-	for left, _ := f.size(); left > 0; {
+	for left, _ := f.waiting(); left > 0; {
 		groups, n := f.take()
 		left -= n
 		select {
@@ -211,11 +218,12 @@ func (f *flusher) flushAll() error {
 func (f *flusher) take() (groups []ledger.Group, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	size := 0
 	for i := range f.groups {
-		if n > 0 && n+f.groups[i].Count > 2*maxGroup {
+		if n > 0 && (n+f.groups[i].Count > 2*maxGroup || size+len(f.groups[i].Payload) > maxFlush) {
 			break
 		}
-		n += f.groups[i].Count
+		n, size = n+f.groups[i].Count, size+len(f.groups[i].Payload)
 		groups = f.groups[:i+1]
 	}
 	f.leaving = n
@@ -231,7 +239,7 @@ func (f *flusher) finish(groups []ledger.Group, n int, err error) {
 		return
 	}
 	for i := range groups {
-		f.bytes -= int64(len(groups[i].Payload))
+		f.bytes.Add(-int64(len(groups[i].Payload)))
 		groups[i] = ledger.Group{} // the payload's memory
 	}
 	f.groups = f.groups[len(groups):]

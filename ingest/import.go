@@ -35,7 +35,7 @@ type importer struct {
 	combined bool
 	src      source
 	visits   *visits
-	seen     *simplelru.LRU[string, int] // how often a line has come lately
+	seen     *simplelru.LRU[event.ID, int] // how often a line has come lately
 	chunk    []pending
 	report   event.ImportReport
 }
@@ -81,7 +81,7 @@ func (in *Ingest) newImporter(st site, combined bool) *importer {
 	now := in.now()
 	day := localDay(now, st.zone)
 	salts := &memorySalts{live: in.opts.Ledger, from: day - 1, old: make(map[saltDay][16]byte)}
-	seen, _ := simplelru.NewLRU[string, int](recentLines, nil) // fails for a size below 1 only
+	seen, _ := simplelru.NewLRU[event.ID, int](recentLines, nil) // fails for a size below 1 only
 	return &importer{
 		in: in, site: st.domain, combined: combined,
 		src: source{
@@ -204,8 +204,9 @@ func (l *logLine) url(site string) string {
 
 // lineID is the id of a line: its text, and how many equal ones came before.
 func (im *importer) lineID(line string) string {
-	n, _ := im.seen.Get(line)
-	im.seen.Add(strings.Clone(line), n+1)
+	sum := im.src.identity.events.hash([]byte(line)) // lines themselves would be many megabytes
+	n, _ := im.seen.Get(sum)
+	im.seen.Add(sum, n+1)
 	return string(binary.AppendUvarint([]byte("line\x00"+line+"\x00"), uint64(n)))
 }
 
@@ -220,7 +221,7 @@ func (im *importer) commit(ctx context.Context) error {
 		return err
 	}
 	var res event.Result
-	if err := im.in.commit(ctx, &res, fresh, im.visits); err != nil {
+	if _, err := im.in.commit(ctx, &res, newSubmission(fresh, im.visits)); err != nil {
 		return fmt.Errorf("commit lines: %w", err)
 	}
 	im.report.Imported += int64(res.Accepted)
@@ -229,7 +230,18 @@ func (im *importer) commit(ctx context.Context) error {
 		im.report.Skipped[r.Code]++
 	}
 	im.report.LastSeq = max(im.report.LastSeq, res.LastSeq)
+	oldest := im.chunk[0].event.Time
+	for i := range im.chunk {
+		oldest = min(oldest, im.chunk[i].event.Time)
+	}
+	im.visits.expire(oldest) // a log goes on where it was: nothing comes of those that were over before it
+	clear(im.chunk)          // their texts must not stay
 	im.chunk = im.chunk[:0]
+	if relieve := im.in.opts.Relieve; relieve != nil {
+		if err := relieve(ctx); err != nil {
+			return fmt.Errorf("make room for more lines: %w", err)
+		}
+	}
 	return nil
 }
 

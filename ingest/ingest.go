@@ -19,11 +19,12 @@
 // # Life of an event
 //
 // The goroutine of the request decodes, checks and enriches ([item], [pending]),
-// then hands its events to the writer and waits. The writer, one goroutine, takes
-// whatever has queued while its last commit ran, gives out sequence numbers,
-// visits and verdicts on ids, and commits the group: there is no timer. Then it
-// answers the requests, and puts the group into the buffer. The flusher, another
-// goroutine, hands the buffer to the lens when it is full or old enough.
+// with others if it is a large batch, then hands its events to the writer and
+// waits. The writer, one goroutine, takes whatever has queued while its last
+// commit ran, gives out sequence numbers, visits and verdicts on ids, and commits
+// the group: there is no timer. Then it answers the requests, and puts the group
+// into the buffer. The flusher, another goroutine, hands the buffer to the lens
+// when it is full or old enough.
 //
 // # What a crash leaves
 //
@@ -59,9 +60,11 @@ type Lens interface {
 	// gap; those that it shows already it leaves out. It keeps none of them.
 	Flush(ctx context.Context, events []event.Event) error
 
-	// OpenVisits calls fn for the events since a time (µs), in the order of Seq.
-	// The event and its texts are fn's only until it returns.
-	OpenVisits(ctx context.Context, since int64, fn func(*event.Event) error) error
+	// OpenVisits calls fn for the first and the last event since a time (µs) of each
+	// visitor's latest visit, in the order of Seq; of more than limit visitors for
+	// those that were heard of last. The event and its texts are fn's only
+	// until it returns.
+	OpenVisits(ctx context.Context, since int64, limit int, fn func(*event.Event) error) error
 
 	// KnownIDs says which of the ids events of a site carry that happened on
 	// those days, the last included.
@@ -83,6 +86,7 @@ type Options struct {
 	FlushInterval time.Duration // longest time from the commit to the reports; 0 means 1 s
 	FlushCount    int           // events after which a flush does not wait; 0 means 4096
 	MaxBuffered   int           // events not yet flushed, above which [event.ErrFull]; 0 means 100,000
+	MaxBufferSize int64         // bytes of them in the journal, above which the same; 0 means 64 MiB
 	MaxVisits     int           // open visits remembered; 0 means 50,000
 	MaxIDs        int           // published ids remembered, at 2 bytes each; 0 means 2,000,000
 
@@ -95,9 +99,16 @@ type Options struct {
 
 	// Disk, if not nil, says whether the volume has room for more.
 	Disk func() error
+	// Relieve, if not nil, is called by an import between two commits. It returns when
+	// there is room for more: an import brings events faster than they are published.
+	Relieve func(ctx context.Context) error
 	// Failed, if not nil, is called once, when a commit has failed and nothing
 	// will be accepted any more.
 	Failed func(error)
+	// Tap, if not nil, is given every group once it is durable, in their order and
+	// by one goroutine, before the requests are answered. It must not block, and
+	// may keep the payload, which nobody changes; the ids it must not.
+	Tap func(ledger.Group)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -117,6 +128,7 @@ type Ingest struct {
 	perSite  *limiter[string]
 	perAddr  *limiter[netip.Addr]
 	counts   counts
+	singles  pool
 
 	writer  *writer
 	flusher *flusher
@@ -161,6 +173,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MaxBuffered <= 0 {
 		o.MaxBuffered = 100_000
+	}
+	if o.MaxBufferSize <= 0 {
+		o.MaxBufferSize = 64 << 20
 	}
 	o.FlushCount = min(o.FlushCount, o.MaxBuffered) // or the buffer would be full before it is due
 	if o.MaxVisits <= 0 {
@@ -227,7 +242,8 @@ func (in *Ingest) one(ctx context.Context, via string, it item, err error, c eve
 	}
 	src := source{via: via, client: c, identity: in.identity, now: now}
 	var res event.Result
-	var events []pending
+	s := in.singles.get()
+	events := s.events[:0]
 	for i, domain := range it.Domains {
 		var err error
 		if events, err = in.prepare(ctx, &src, &it, domain, events); err == nil {
@@ -240,49 +256,38 @@ func (in *Ingest) one(ctx context.Context, via string, it item, err error, c eve
 		}
 		res.Rejected = append(res.Rejected, r)
 	}
-	return res, in.commit(ctx, &res, events, nil)
+	s.events = events
+	answered, err := in.commit(ctx, &res, s)
+	slices.SortStableFunc(res.Rejected, byIndex)
+	if answered {
+		in.singles.put(s)
+	}
+	return res, err
 }
 
 // Batch takes the body of POST /api/events, decompressed and limited by the
 // caller: a JSON array, or one event a line if ndjson. If site is not empty,
 // events of other sites are rejected: the key may send for that one only. Its
-// errors are those of Event; a *[event.FieldError] means that nothing of the
-// batch was accepted.
+// errors are those of Event. After an error nothing of the batch was accepted, but for
+// [event.ErrStopped], after which the first of it may be durable.
 func (in *Ingest) Batch(ctx context.Context, body io.Reader, ndjson bool, c event.Client, site string) (event.Result, error) {
 	if err := in.accepting(); err != nil {
 		return event.Result{}, err
 	}
-	items, err := decodeBatch(body, ndjson)
+	var res event.Result
+	err := readBatch(body, func(body []byte) error {
+		items, err := itemsOf(body, ndjson)
+		if err != nil {
+			return err
+		}
+		// A client that goes away in the middle of it does not leave half a batch.
+		src := source{via: event.ViaBatch, client: c, identity: in.identity, now: in.now()}
+		return in.takeBatch(context.WithoutCancel(ctx), &src, items, site, &res)
+	})
 	if err != nil {
 		return event.Result{}, err
 	}
-	src := source{via: event.ViaBatch, client: c, identity: in.identity, now: in.now()}
-	var res event.Result
-	events := make([]pending, 0, len(items))
-	for i := range items {
-		if events, err = in.prepareBatchItem(ctx, &src, &items[i], site, events); err == nil {
-			events[len(events)-1].index = i
-			continue
-		}
-		r, ok := in.rejection(i, err)
-		if !ok {
-			return event.Result{}, err
-		}
-		res.Rejected = append(res.Rejected, r)
-	}
-	return res, in.commit(ctx, &res, events, nil)
-}
-
-func (in *Ingest) prepareBatchItem(ctx context.Context, src *source, b *batchItem, site string, events []pending) ([]pending, error) {
-	switch {
-	case b.err != nil:
-		return events, b.err
-	case len(b.item.Domains) > 1:
-		return events, fieldError("domain", "names %d sites; in a batch, send one event for each", len(b.item.Domains))
-	case site != "" && b.item.Domains[0] != site:
-		return events, reject(event.RejectKey, "the key may only send events of "+site)
-	}
-	return in.prepare(ctx, src, &b.item, b.item.Domains[0], events)
+	return res, nil
 }
 
 // accepting says whether events are taken at all now.
@@ -296,32 +301,35 @@ func (in *Ingest) accepting() error {
 	return nil
 }
 
-// commit hands events to the writer, waits for its verdicts and adds them to
-// res. A request that has gone does not take its events with it: they are stored.
-func (in *Ingest) commit(ctx context.Context, res *event.Result, events []pending, v *visits) error {
-	if len(events) == 0 {
-		return nil
+// commit hands a submission to the writer, waits for its verdicts and adds them
+// to res. A request that has gone does not take its events with it: they are
+// stored. It is answered when the writer has no more to do with it.
+func (in *Ingest) commit(ctx context.Context, res *event.Result, s *submission) (answered bool, err error) {
+	if len(s.events) == 0 {
+		return true, nil
 	}
-	s := &submission{events: events, visits: v, done: make(chan error, 1)}
-	if err := in.hand(ctx, s, v != nil); err != nil {
-		return err
+	if err := in.reserve(ctx, len(s.events), s.visits != nil); err != nil {
+		return true, err
+	}
+	if err := in.hand(s); err != nil {
+		return true, err
 	}
 	select {
 	case err := <-s.done:
 		if err != nil {
-			return err
+			return false, err
 		}
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	in.tally(res, s)
-	return nil
+	return true, nil
 }
 
-// hand puts a submission into the writer's queue. An import waits for room,
-// everyone else is refused.
-func (in *Ingest) hand(ctx context.Context, s *submission, wait bool) error {
-	for !in.flusher.reserve(len(s.events)) {
+// reserve asks for room in the buffer. An import waits for it, everyone else is
+// refused.
+func (in *Ingest) reserve(ctx context.Context, n int, wait bool) error {
+	for !in.flusher.reserve(n) {
 		if !wait {
 			return event.ErrFull
 		}
@@ -331,6 +339,12 @@ func (in *Ingest) hand(ctx context.Context, s *submission, wait bool) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+	return nil
+}
+
+// hand puts a submission into the writer's queue. Room for it was reserved before,
+// and is the writer's to release, if there is no error.
+func (in *Ingest) hand(s *submission) error {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
 	if in.closed || in.failed.Load() != nil {
@@ -359,8 +373,10 @@ func (in *Ingest) tally(res *event.Result, s *submission) {
 				Message: "its visit has ended; an engagement goes with the pageview before it"})
 		}
 	}
-	slices.SortStableFunc(res.Rejected, func(a, b event.Rejection) int { return a.Index - b.Index })
 }
+
+// byIndex puts rejections into the order of what was sent.
+func byIndex(a, b event.Rejection) int { return a.Index - b.Index }
 
 // fail ends acceptance after a commit that failed.
 func (in *Ingest) fail(err error) {

@@ -52,7 +52,7 @@ func (l *lens) Flush(_ context.Context, events []event.Event) error {
 	return nil
 }
 
-func (l *lens) OpenVisits(_ context.Context, since int64, fn func(*event.Event) error) error {
+func (l *lens) OpenVisits(_ context.Context, since int64, _ int, fn func(*event.Event) error) error {
 	for _, e := range l.all() {
 		if e.Time >= since {
 			if err := fn(&e); err != nil {
@@ -563,6 +563,36 @@ func TestConcurrent(t *testing.T) {
 	}
 	if n := len(r.lens.all()); n != len(got) {
 		t.Errorf("the lens shows %d, want %d", n, len(got))
+	}
+}
+
+// TestImportRelieves: an import asks for room after every commit, and what came before
+// stays if there is none.
+func TestImportRelieves(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	const lines = 10_000
+	for i := range lines {
+		fmt.Fprintf(&log, "192.0.2.%d - - [03/Mar/2026:10:%02d:%02d +0000] \"GET /%d HTTP/1.1\" 200 5 \"-\" \"%s\"\n", i%250, i/60%60, i%60, i, firefox)
+	}
+	full := errors.New("no room")
+	asked := 0
+	r := newRig(t, func(o *ingest.Options) {
+		o.Relieve = func(context.Context) error {
+			if asked++; asked == 2 {
+				return full
+			}
+			return nil
+		}
+	})
+	r.send(page, client("192.0.2.1")) // makes the site
+	rep, err := r.Import(t.Context(), "example.com", ingest.Combined, strings.NewReader(log.String()), nil)
+	if !errors.Is(err, full) || rep.Imported == 0 || rep.Imported >= lines || int(rep.Imported) != len(r.stored())-1 {
+		t.Fatalf("%v after %d of %d lines, of which %d are stored; want some, and %v", err, rep.Imported, lines, len(r.stored())-1, full)
+	}
+	rest, err := r.Import(t.Context(), "example.com", ingest.Combined, strings.NewReader(log.String()), nil)
+	if err != nil || rest.Imported+rep.Imported != lines || asked < 4 {
+		t.Errorf("again: %v, %d more lines, asked %d times; want %d, and after every commit", err, rest.Imported, asked, lines-rep.Imported)
 	}
 }
 

@@ -83,6 +83,11 @@ func (in *Ingest) prepare(ctx context.Context, src *source, it *item, domain str
 	if err := in.enrich(e, it, &client); err != nil {
 		return events[:n], err
 	}
+	if st.shield != nil {
+		if err := st.shield.check(e, it.URL != "", client.Addr); err != nil {
+			return events[:n], err
+		}
+	}
 	if err := in.identify(ctx, src, p, it, &client, st); err != nil {
 		return events[:n], err
 	}

@@ -26,6 +26,7 @@ var validDomain = regexp.MustCompile(`^[a-z0-9_][a-z0-9._:/-]{0,252}$`)
 type site struct {
 	domain string
 	zone   *time.Location
+	shield *shield // nil if every event of the site is wanted
 }
 
 // sites are the sites there are. Reading is free; a change loads them anew.
@@ -68,7 +69,7 @@ func (s *sites) add(ctx context.Context, domain string, now time.Time) error {
 func (s *sites) reload(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all, err := s.ledger.Sites(ctx)
+	all, err := s.ledger.Settings(ctx)
 	if err != nil {
 		return fmt.Errorf("read sites: %w", err)
 	}
@@ -78,7 +79,11 @@ func (s *sites) reload(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("site %s: time zone: %w", l.Domain, err)
 		}
-		known[l.Domain] = site{l.Domain, zone}
+		rules, err := newShield(l.Rules)
+		if err != nil {
+			return fmt.Errorf("site %s: rules: %w", l.Domain, err)
+		}
+		known[l.Domain] = site{l.Domain, zone, rules}
 	}
 	s.known.Store(&known)
 	return nil

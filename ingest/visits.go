@@ -69,22 +69,43 @@ type visit struct {
 	touch       touch
 }
 
-// BUG(ingest): one visit is remembered for each visitor. An event that comes hours
-// late, in a batch, takes the place of the visit that its visitor is in, and the
-// visitor's next event begins another.
+// A pair is the two visits of a visitor that its next event may go on with: the
+// latest, and the one before it or one that came late, in a batch.
+type pair struct{ latest, other *visit }
+
+// near returns the visit of the pair that a time belongs to, or nil.
+func (p *pair) near(t int64) *visit {
+	switch {
+	case p.latest.near(t):
+		return p.latest
+	case p.other != nil && p.other.near(t):
+		return p.other
+	}
+	return nil
+}
+
+// add takes a visit in; of three the one that is neither the latest nor the
+// newcomer goes.
+func (p *pair) add(vis *visit) {
+	if vis.last < p.latest.last {
+		p.other = vis
+		return
+	}
+	p.latest, p.other = vis, p.latest
+}
 
 // visits are the open visits, by visitor. One goroutine owns them: the writer.
 //
 // When there are too many, the one that has been quiet longest is closed early,
 // and counted: its visitor's next event begins another visit.
 type visits struct {
-	open   *simplelru.LRU[event.ID, *visit]
+	open   *simplelru.LRU[event.ID, *pair]
 	closed uint64 // early, for want of room
 }
 
 func newVisits(size int) *visits {
 	v := &visits{}
-	v.open, _ = simplelru.NewLRU[event.ID, *visit](max(size, 1), nil) // fails for a size below 1 only
+	v.open, _ = simplelru.NewLRU[event.ID, *pair](max(size, 1), nil) // fails for a size below 1 only
 	return v
 }
 
@@ -111,18 +132,22 @@ func (v *visits) assign(e *event.Event, yesterday event.ID) bool {
 
 // find returns the visit that e goes on with, or nil.
 func (v *visits) find(e *event.Event, yesterday event.ID) *visit {
-	if vis, ok := v.open.Get(e.Visitor); ok && vis.near(e.Time) {
+	if vis := v.near(e.Visitor, e.Time); vis != nil || yesterday.IsZero() {
 		return vis
 	}
-	if yesterday.IsZero() {
-		return nil
+	vis := v.near(yesterday, e.Time)
+	if vis != nil {
+		v.put(e.Visitor, vis) // the visit stays, the visitor is another from today
 	}
-	vis, ok := v.open.Get(yesterday)
-	if !ok || !vis.near(e.Time) {
-		return nil
-	}
-	v.put(e.Visitor, vis) // the visit stays, the visitor is another from today
 	return vis
+}
+
+// near returns the visit of a visitor that a time belongs to, or nil.
+func (v *visits) near(visitor event.ID, t int64) *visit {
+	if p, ok := v.open.Get(visitor); ok {
+		return p.near(t)
+	}
+	return nil
 }
 
 func (vis *visit) near(t int64) bool {
@@ -138,20 +163,26 @@ func (v *visits) begin(e *event.Event) {
 }
 
 func (v *visits) put(visitor event.ID, vis *visit) {
-	if v.open.Add(visitor, vis) {
+	if p, ok := v.open.Get(visitor); ok {
+		p.add(vis)
+		return
+	}
+	if v.open.Add(visitor, &pair{latest: vis}) {
 		v.closed++
 	}
 }
 
 // restore takes up what an event that is already stored says of its visit. It
 // keeps no text of the event. The visits of an import have ended with it, and are
-// nobody's to go on with.
+// nobody's to go on with. Of what came late only the latest visit is known again.
 func (v *visits) restore(e *event.Event) {
 	if e.Visitor.IsZero() || e.Via == event.ViaImport {
 		return
 	}
-	vis, ok := v.open.Get(e.Visitor)
-	if !ok || vis.id != e.Visit {
+	var vis *visit
+	if p, ok := v.open.Get(e.Visitor); ok && p.latest.id == e.Visit {
+		vis = p.latest
+	} else {
 		vis = &visit{id: e.Visit, start: e.VisitStart, first: e.Time, last: e.Time, touch: touchOf(e).clone()}
 		v.put(e.Visitor, vis)
 	}
@@ -161,8 +192,8 @@ func (v *visits) restore(e *event.Event) {
 // expire closes the visits whose last event is more than a gap before now.
 func (v *visits) expire(now int64) {
 	for {
-		visitor, vis, ok := v.open.GetOldest()
-		if !ok || vis.last >= now-visitGap.Microseconds() {
+		visitor, p, ok := v.open.GetOldest()
+		if !ok || p.latest.last >= now-visitGap.Microseconds() {
 			return
 		}
 		v.open.Remove(visitor)

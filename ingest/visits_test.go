@@ -25,6 +25,9 @@ func TestVisits(t *testing.T) {
 		{"late, inside the visit", []int64{0, 20, 10}, []int64{1, 1, 1}},
 		{"late, before the visit", []int64{40, 15, -10}, []int64{1, 1, 1}},
 		{"late, another visit", []int64{100, 60}, []int64{1, 2}},
+		{"late, and the visit goes on", []int64{100, 60, 110}, []int64{1, 2, 1}},
+		{"late, and both go on", []int64{100, 50, 65, 105, 45, 135}, []int64{1, 2, 2, 1, 2, 1}},
+		{"late, a third visit", []int64{200, 100, 0, 101, 5, 201}, []int64{1, 2, 3, 4, 5, 1}},
 	} {
 		table := ingest.NewVisitTable(10)
 		for i, at := range c.at {

@@ -180,6 +180,3 @@ func (w *window) oldest() int64 {
 	}
 	return w.past[0].created
 }
-
-// ids returns how many ids the window holds.
-func (w *window) ids() int { return w.kept + len(w.recent) }

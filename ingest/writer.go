@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/eider-analytics/eider/store/event"
@@ -29,6 +30,30 @@ type submission struct {
 	events []pending  // their Seq, Visit and outcome are the writer's to set
 	visits *visits    // an import's own; nil for the living
 	done   chan error // one value: nil when the accepted events are durable
+}
+
+func newSubmission(events []pending, v *visits) *submission {
+	return &submission{events: events, visits: v, done: make(chan error, 1)}
+}
+
+// A pool keeps submissions of a single event to be used again: one is a kilobyte,
+// and there are thousands a second.
+type pool struct{ sync.Pool }
+
+func (p *pool) get() *submission {
+	if s, ok := p.Get().(*submission); ok {
+		return s
+	}
+	return newSubmission(make([]pending, 0, 1), nil)
+}
+
+// put takes a submission back with which the writer has no more to do.
+func (p *pool) put(s *submission) {
+	if cap(s.events) == 1 {
+		clear(s.events) // the texts of a request must not stay
+		s.events = s.events[:0]
+		p.Put(s)
+	}
 }
 
 // A writer owns the order of events. Its one goroutine commits whatever has
@@ -73,7 +98,7 @@ func newWriter(ctx context.Context, in *Ingest) (*writer, error) {
 		return nil, fmt.Errorf("restore event ids: %w", err)
 	}
 	since := o.Now().Add(-visitGap).UnixMicro()
-	err = o.Lens.OpenVisits(ctx, since, func(e *event.Event) error {
+	err = o.Lens.OpenVisits(ctx, since, o.MaxVisits, func(e *event.Event) error {
 		w.visits.restore(e)
 		return nil
 	})
@@ -97,10 +122,7 @@ func (w *writer) run() {
 	for {
 		select {
 		case s := <-w.queue:
-			// Whoever can run now does so first: requests that were answered together
-			// come back together, and without this every second group would be the
-			// first of them alone, with a sync of its own.
-			runtime.Gosched()
+			w.gather()
 			w.commit(s)
 		case task := <-w.tasks:
 			task()
@@ -108,6 +130,21 @@ func (w *writer) run() {
 			for len(w.queue) > 0 {
 				w.commit(<-w.queue)
 			}
+			return
+		}
+	}
+}
+
+// gather lets whoever can run now do so, as long as that brings more. Requests
+// that were answered together come back together, a few at a time: without this
+// every second group would be the first of them alone, with a sync of its own.
+// When nothing else runs it returns at once.
+func (w *writer) gather() {
+	const rounds = 8 // a request that goes on for longer is not waited for
+	for range rounds {
+		n := len(w.queue)
+		runtime.Gosched()
+		if len(w.queue) == n {
 			return
 		}
 	}
@@ -149,10 +186,11 @@ func (w *writer) commit(first *submission) {
 			w.in.fail(fmt.Errorf("commit events: %w", why))
 		}
 	}
-	for _, s := range w.batch {
+	clear(w.events) // their texts must not stay
+	for i, s := range w.batch {
+		w.batch[i] = nil // it is the request's own again
 		s.answer(err)
 	}
-	clear(w.batch) // the events are the requests' own again
 }
 
 // answer tells the request. Only the first answer counts.
@@ -194,11 +232,15 @@ func (w *writer) write() error {
 		for _, s := range w.batch {
 			s.answer(nil)
 		}
+		w.batch = w.batch[:0] // once is enough: they are in use again
 	}
 	if err := w.in.opts.Ledger.Append(g); err != nil {
 		return err
 	}
 	w.in.flusher.add(g)
+	if tap := w.in.opts.Tap; tap != nil {
+		tap(g)
+	}
 	return nil
 }
 

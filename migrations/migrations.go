@@ -4,11 +4,13 @@
 // way down: a database from a newer program is refused.
 //
 //	ledger/*.sql    ledger.db (SQLite), applied by store/ledger
+//	postgres/*.sql  the schema eider of a PostgreSQL database that copies go to,
+//	                applied by store/audit/sink
 package migrations
 
 import "embed"
 
 // FS holds the directories named in the package documentation.
 //
-//go:embed ledger/*.sql
+//go:embed ledger/*.sql postgres/*.sql
 var FS embed.FS

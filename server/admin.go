@@ -6,9 +6,11 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/eider-analytics/eider/store/audit"
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
 )
@@ -228,6 +230,23 @@ type eraseRequest struct {
 	Everything bool   `json:"everything"` // must be true when nothing narrows it down
 }
 
+// told returns what an entry says of an erasure: not whose events they are.
+func (ask *eraseRequest) told() map[string]string {
+	told := map[string]string{}
+	for name, value := range map[string]string{"start_date": ask.Start, "end_date": ask.End} {
+		if value != "" {
+			told[name] = value
+		}
+	}
+	switch {
+	case ask.User != "":
+		told["of"] = "a user"
+	case ask.Visitor != "":
+		told["of"] = "a visitor"
+	}
+	return told
+}
+
 func (s *Server) erase(w http.ResponseWriter, r *http.Request) error {
 	var ask eraseRequest
 	if err := readJSON(w, r, &ask); err != nil {
@@ -241,10 +260,15 @@ func (s *Server) erase(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // rewriting parts takes what it takes
-	// An erasure that was asked for is done, even if the one who asked has gone.
+	act := audit.Entry{Kind: audit.DataErase, Object: "site:" + e.Site, Detail: ask.told()}
+	if err := s.begin(r.Context(), act); err != nil {
+		return err
+	}
+	// An erasure that was asked for is done, even if the one who asked has gone. That
+	// it is done is recorded with the change itself.
 	rows, err := s.o.Eraser.Erase(context.WithoutCancel(r.Context()), e)
 	if err != nil {
-		return err
+		return s.end(r.Context(), act, map[string]string{"rows": strconv.FormatInt(rows, 10)}, err)
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"status": "erased", "site_id": e.Site, "rows": rows})
 	return nil
@@ -324,24 +348,39 @@ func (s *Server) verifyParts(w http.ResponseWriter, r *http.Request) error {
 	p := s.newProgress(w)
 	_ = p.conn.SetWriteDeadline(time.Time{}) // until the first line of progress
 	verified := 0
-	damaged, err := s.o.History.VerifyParts(r.Context(), func(done, total int) {
-		verified = total
-		p.step(map[string]int{"done": done, "total": total})
+	var damaged []event.Part
+	err := s.during(r.Context(), taskEntry("verify"), func() (_ map[string]string, err error) {
+		damaged, err = s.o.History.VerifyParts(r.Context(), func(done, total int) {
+			verified = total
+			p.step(map[string]int{"done": done, "total": total})
+		})
+		return map[string]string{"verified": strconv.Itoa(verified), "damaged": strconv.Itoa(len(damaged))}, err
 	})
 	return p.end(s, r, map[string]any{"verified": verified, "damaged": partsJSON(damaged)}, err)
 }
 
+// taskEntry is the entry of a task that somebody has asked for.
+func taskEntry(task string) audit.Entry { return audit.Entry{Kind: audit.Task, Object: "task:" + task} }
+
 // maintain does now what would else be done when it is due.
 func (s *Server) maintain(w http.ResponseWriter, r *http.Request) error {
 	task := r.PathValue("task")
-	if task != "publish" && task != "compact" {
-		return refuse(http.StatusNotFound, "not_found", "maintenance is publish or compact")
+	if task != "publish" && task != "compact" && task != "rollup" {
+		return refuse(http.StatusNotFound, "not_found", "maintenance is publish, compact or rollup")
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-	parts, err := s.o.History.Maintain(r.Context(), task)
+	what := "parts"
+	if task == "rollup" {
+		what = "spans"
+	}
+	var n int
+	err := s.during(r.Context(), taskEntry(task), func() (_ map[string]string, err error) {
+		n, err = s.o.History.Maintain(r.Context(), task)
+		return map[string]string{what: strconv.Itoa(n)}, err
+	})
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"task": task, "parts": parts})
+	writeJSON(w, http.StatusOK, map[string]any{"task": task, what: n})
 	return nil
 }

@@ -51,17 +51,14 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusMethodNotAllowed, "method", "this path takes GET, HEAD")
 	}
 	name := strings.TrimPrefix(r.URL.Path, "/")
-	if name == "" {
+	if name == "" || name == "invite" { // an invitation is taken up by the dashboard
 		name = "index.html"
 	}
 	return s.send(w, r, name)
 }
 
-// setupPage is where the one-time link leads.
+// setupPage is where the one-time link leads: the dashboard takes it up.
 func (s *Server) setupPage(w http.ResponseWriter, r *http.Request) error {
-	if _, ok := s.assets["setup.html"]; ok {
-		return s.send(w, r, "setup.html")
-	}
 	return s.send(w, r, "index.html")
 }
 

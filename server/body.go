@@ -159,17 +159,51 @@ func (b patient) Read(p []byte) (int, error) {
 // A stream writes an answer of any length. It gives every piece time to be
 // taken, and knows whether the answer has begun.
 type stream struct {
-	w    http.ResponseWriter
-	conn *http.ResponseController
-	sent bool
+	w        http.ResponseWriter
+	conn     *http.ResponseController
+	sent     bool
+	patience time.Duration // how long a piece may take to be taken
+	pace     pace
+	end      time.Time // when it is over unless more is taken; zero without a pace
 }
 
+// A pace is how fast a client has to take an answer that something is held for
+// meanwhile, such as a snapshot: so many bytes a second, on the whole and after a
+// while. Without it one that takes a byte now and then would hold it for ever.
+type pace struct {
+	grace time.Duration
+	rate  float64 // bytes a second; 0 is any
+}
+
+// exportPace lets a year's events go over a thin line, and no line be so thin that
+// the memory of published events is kept for days.
+var exportPace = pace{grace: 10 * time.Minute, rate: 256 << 10}
+
 func newStream(w http.ResponseWriter) *stream {
-	return &stream{w: w, conn: http.NewResponseController(w)}
+	return &stream{w: w, conn: http.NewResponseController(w), patience: writeTimeout}
+}
+
+// paced sets the pace, from now on.
+func (s *stream) paced(p pace) *stream {
+	s.pace = p
+	if p.rate > 0 {
+		s.end = time.Now().Add(p.grace)
+	}
+	return s
 }
 
 func (s *stream) Write(p []byte) (int, error) {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	deadline := time.Now().Add(s.patience)
+	if !s.end.IsZero() {
+		if s.end.Before(time.Now()) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if s.end.Before(deadline) {
+			deadline = s.end
+		}
+		s.end = s.end.Add(time.Duration(float64(len(p)) / s.pace.rate * float64(time.Second)))
+	}
+	if err := s.conn.SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
 	s.sent = s.sent || len(p) > 0
@@ -183,6 +217,9 @@ func (s *stream) flush() { _ = s.conn.Flush() }
 // end lets it be left out.
 func mediaType(r *http.Request, types ...string) (string, error) {
 	given := r.Header.Get("Content-Type")
+	if given != "" && slices.Contains(types, given) {
+		return given, nil
+	}
 	kind, _, err := mime.ParseMediaType(given)
 	if given != "" && err != nil || !slices.Contains(types, kind) {
 		right := strings.TrimSuffix(strings.Join(types, " or "), " or ")

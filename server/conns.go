@@ -23,7 +23,8 @@ func mostConns() int {
 
 // A gate bounds the connections of a listener. When one too many comes, the one
 // that has been idle longest is closed for it, as its client expects of a
-// connection it keeps for later. When none is idle, the new one is closed.
+// connection it keeps for later. When none is idle, the new one is closed. One that
+// has become a WebSocket is not counted any more: it has a place.
 type gate struct {
 	most int
 
@@ -39,11 +40,16 @@ func newGate(most int) *gate {
 // changed is the server's [http.Server.ConnState].
 func (g *gate) changed(conn net.Conn, state http.ConnState) {
 	if surplus := g.note(conn, state); surplus != nil {
-		if t, ok := surplus.(*tls.Conn); ok {
-			surplus = t.NetConn() // or Close would wait for a client to read its farewell
-		}
-		_ = surplus.Close() // its goroutine sees it and ends
+		sever(surplus)
 	}
+}
+
+// sever closes a connection without a word. Its goroutine sees it and ends.
+func sever(conn net.Conn) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn() // or Close would wait for a client to read its farewell
+	}
+	_ = conn.Close()
 }
 
 // note keeps account of a connection and returns the one to close, if any.

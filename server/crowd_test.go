@@ -47,6 +47,35 @@ func TestSlowBodiesTakeAShare(t *testing.T) {
 	}
 }
 
+// TestAskersTakeAShare lets one key send as many statements as it likes and end
+// none: another key gets as far as the queue.
+func TestAskersTakeAShare(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	other := r.key(t, "", 0, "sql")
+	r = rigOf(t, r.fake)
+	ask := func(key string, body io.Reader) *httptest.ResponseRecorder {
+		req := httptest.NewRequest("POST", "/api/sql", body)
+		req.Header.Set("Authorization", "Bearer "+key)
+		req.Header.Set("Content-Type", "application/json")
+		return r.serve(req)
+	}
+	const statement = `{"query": "SELECT 1"}`
+	var held sync.WaitGroup
+	defer held.Wait()
+	for range server.AskerShare {
+		body, end := io.Pipe()
+		defer end.Close()
+		held.Go(func() { ask(bootstrap, body) })
+		fmt.Fprint(end, "{")
+	}
+	want(t, ask(bootstrap, strings.NewReader(statement)), 503, "overloaded")
+	want(t, ask(other, strings.NewReader(statement)), 200, "")
+	if want := r.keys[0].ID; r.asker != want {
+		t.Errorf("asked as %q, want %q", r.asker, want)
+	}
+}
+
 // TestConnectionsAreNotLogged breaks connections off where their errors, which
 // hold the client's address, could get into the log.
 func TestConnectionsAreNotLogged(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/eider-analytics/eider/store/audit"
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
 )
@@ -25,6 +26,8 @@ type problem struct {
 	code   string        // snake_case, for programs
 	text   string        // what is wrong and what to do
 	retry  time.Duration // if not 0, when it may go better
+
+	recorded bool // who said so has recorded it
 }
 
 func (p *problem) Error() string { return p.text }
@@ -36,6 +39,8 @@ func refuse(status int, code, format string, args ...any) error {
 // gone is the status of an answer that nobody waits for any more. It is never
 // sent; it only counts.
 const gone = 499
+
+var errGone = &problem{status: gone, code: "gone", text: "the client has gone"}
 
 // problemOf says how each kind of error is told. It is the one place that maps
 // errors to status codes; what it does not know is our fault.
@@ -50,6 +55,7 @@ func problemOf(err error) *problem {
 		field *event.FieldError
 		query *event.QueryError
 		limit *event.LimitError
+		busy  *event.BusyError
 		conn  *net.OpError
 	)
 	switch {
@@ -67,16 +73,24 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusUnprocessableEntity, code: "bad_query", text: query.Message}
 	case errors.As(err, &limit):
 		return &problem{status: http.StatusTooManyRequests, code: "rate_limited", text: limit.Error(), retry: max(limit.RetryAfter, time.Second)}
+	case errors.As(err, &busy):
+		return &problem{status: http.StatusTooManyRequests, code: "busy", text: busy.Error(), retry: busy.RetryAfter}
 	case errors.Is(err, event.ErrBusy):
 		return &problem{status: http.StatusTooManyRequests, code: "busy", text: event.ErrBusy.Error(), retry: 5 * time.Second}
+	case errors.Is(err, event.ErrMemory):
+		return &problem{status: http.StatusServiceUnavailable, code: "memory", text: event.ErrMemory.Error(), retry: 5 * time.Second}
 	case errors.Is(err, event.ErrFull):
 		return &problem{status: http.StatusServiceUnavailable, code: "buffer_full", text: event.ErrFull.Error(), retry: time.Second}
 	case errors.Is(err, event.ErrDiskFull), errors.Is(err, syscall.ENOSPC):
 		return &problem{status: http.StatusServiceUnavailable, code: "disk_full", text: event.ErrDiskFull.Error(), retry: time.Minute}
-	case errors.Is(err, event.ErrStopped):
+	case errors.Is(err, event.ErrStopped), errors.Is(err, ledger.ErrFailed), errors.Is(err, ledger.ErrClosed):
 		return &problem{status: http.StatusServiceUnavailable, code: "stopped", text: event.ErrStopped.Error(), retry: 10 * time.Second}
+	case errors.Is(err, audit.ErrHalted):
+		return &problem{status: http.StatusServiceUnavailable, code: "audit_halted", text: audit.ErrHalted.Error() + "; GET /health/ready says why", retry: time.Minute}
 	case errors.Is(err, ledger.ErrExists):
 		return &problem{status: http.StatusConflict, code: "exists", text: "it exists already"}
+	case errors.Is(err, ledger.ErrInUse):
+		return &problem{status: http.StatusConflict, code: "in_use", text: ledger.ErrInUse.Error()}
 	case errors.Is(err, ledger.ErrNotFound):
 		return &problem{status: http.StatusNotFound, code: "not_found", text: "there is no such thing"}
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -88,7 +102,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, context.Canceled), errors.As(err, &conn):
 		// The text of a connection's error holds the client's address: it must
 		// get neither into an answer nor into the log.
-		return &problem{status: gone, code: "gone", text: "the client has gone"}
+		return errGone
 	}
 	return &problem{status: http.StatusInternalServerError, code: "internal", text: "internal error"}
 }
@@ -140,8 +154,10 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
+var plainText = headers("Content-Type", "text/plain; charset=utf-8")
+
 func writeText(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	plainText[0].set(w.Header())
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, text)
 }

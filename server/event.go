@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/eider-analytics/eider/store/audit"
 	"github.com/eider-analytics/eider/store/event"
 )
 
@@ -40,15 +42,22 @@ type Importer interface {
 // first, which is the point of them: the body is JSON all the same. The type of a
 // form is what curl -d and sendBeacon say if they are told nothing else.
 func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
-	allowAnyone(w)
 	if _, err := mediaType(r, "application/json", "text/plain", "application/x-www-form-urlencoded", ""); err != nil {
 		return err
 	}
 	c := s.client(r)
-	if r.Header.Get("X-Debug-Request") == "true" {
+	if canonical(r.Header).first("X-Debug-Request") == "true" {
 		writeText(w, http.StatusOK, c.Addr.String())
 		return nil
 	}
+	size := r.ContentLength
+	if size < 0 || size > maxEvent { // it is not said, or too large
+		size = maxEvent
+	}
+	if !s.singles.take(c.Addr, size) {
+		return errOverloaded
+	}
+	defer s.singles.give(c.Addr, size)
 	body, err := readBody(w, r, maxEvent)
 	if err != nil {
 		return err
@@ -70,6 +79,7 @@ func (s *Server) postEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	if n := len(result.Rejected); n > 0 {
 		w.Header().Set("X-Plausible-Dropped", strconv.Itoa(n))
+		w.Header().Set("Access-Control-Expose-Headers", "X-Plausible-Dropped")
 	}
 	writeText(w, http.StatusAccepted, "ok")
 	return nil
@@ -83,7 +93,6 @@ func fieldErrors(field, message string) any {
 // preflight lets every page send events: no cookie, no credential, no answer
 // that says anything.
 func (s *Server) preflight(w http.ResponseWriter, r *http.Request) error {
-	allowAnyone(w)
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
 	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Debug-Request")
@@ -92,18 +101,12 @@ func (s *Server) preflight(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func allowAnyone(w http.ResponseWriter) {
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	w.Header().Set("Access-Control-Expose-Headers", "X-Plausible-Dropped")
-}
-
 // gif is the smallest transparent picture.
 const gif = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
 
 // pixel answers with a picture whatever becomes of the event: a page that shows
 // a broken one is worse than an event that is missing, and ingest counts it.
 func (s *Server) pixel(w http.ResponseWriter, r *http.Request) error {
-	allowAnyone(w)
 	if r.Method == http.MethodGet { // a HEAD comes from a link checker
 		if _, err := s.o.Ingest.Pixel(r.Context(), r.URL.Query(), s.client(r)); err != nil {
 			s.log.Debug("pixel not counted", "err", err)
@@ -155,6 +158,7 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	body = &roomed{ReadCloser: body, room: &s.batches}
 	defer body.Close()
 	in := bufio.NewReaderSize(body, 32<<10)
 	first, err := firstByte(in)
@@ -179,30 +183,39 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) error {
 
 // client gathers what a request says about the one who sent it.
 func (s *Server) client(r *http.Request) event.Client {
-	h := r.Header
+	h := canonical(r.Header)
 	c := event.Client{
-		Addr:      s.o.Proxy.Client(r),
-		UserAgent: h.Get("User-Agent"),
+		Addr:      callOf(r).client,
+		UserAgent: h.first("User-Agent"),
 		Hints: event.Hints{
-			Brands:          h.Get("Sec-Ch-Ua-Full-Version-List"),
-			Platform:        h.Get("Sec-Ch-Ua-Platform"),
-			PlatformVersion: h.Get("Sec-Ch-Ua-Platform-Version"),
-			Mobile:          h.Get("Sec-Ch-Ua-Mobile"),
-			Model:           h.Get("Sec-Ch-Ua-Model"),
+			Brands:          cmp.Or(h.first("Sec-Ch-Ua-Full-Version-List"), h.first("Sec-Ch-Ua")),
+			Platform:        h.first("Sec-Ch-Ua-Platform"),
+			PlatformVersion: h.first("Sec-Ch-Ua-Platform-Version"),
+			Mobile:          h.first("Sec-Ch-Ua-Mobile"),
+			Model:           h.first("Sec-Ch-Ua-Model"),
 		},
-		Language: h.Get("Accept-Language"),
-		Origin:   h.Get("Origin"),
-		Private:  h.Get("Sec-Gpc") == "1" || h.Get("Dnt") == "1",
+		Language: h.first("Accept-Language"),
+		Origin:   h.first("Origin"),
+		Private:  h.first("Sec-Gpc") == "1" || h.first("Dnt") == "1",
 	}
-	if c.Hints.Brands == "" {
-		c.Hints.Brands = h.Get("Sec-Ch-Ua")
-	}
-	if c.Origin == "" {
-		if u, err := url.Parse(h.Get("Referer")); err == nil && u.Host != "" {
+	if referer := h.first("Referer"); c.Origin == "" && referer != "" {
+		if u, err := url.Parse(referer); err == nil && u.Host != "" {
 			c.Origin = u.Scheme + "://" + u.Host
 		}
 	}
 	return c
+}
+
+// canonical is a header that is asked for names in their canonical form only,
+// which [http.Header.Get] would work out each time.
+type canonical http.Header
+
+// first returns the first value of a name, or "".
+func (h canonical) first(name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // progressEvery is how often a long request says how far it has come.
@@ -247,6 +260,7 @@ func (p *progress) end(s *Server, r *http.Request, report any, err error) error 
 	if err != nil && !p.sent {
 		return err
 	}
+	s.tellHeadLast(p.w.Header())
 	if err != nil {
 		told := problemOf(err)
 		if told.status == http.StatusInternalServerError {
@@ -307,7 +321,15 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request) error {
 	defer body.Close()
 	p := s.newProgress(w)
 	_ = conn.SetWriteDeadline(time.Time{}) // until the first line of progress
-	report, err := s.o.Importer.Import(r.Context(), site, format, body, func(at event.ImportProgress) { p.step(importProgress(at)) })
+	act := audit.Entry{Kind: audit.DataImport, Object: "site:" + site, Detail: map[string]string{"format": format}}
+	var report event.ImportReport
+	err = s.during(r.Context(), act, func() (map[string]string, error) {
+		report, err = s.o.Importer.Import(r.Context(), site, format, body, func(at event.ImportProgress) { p.step(importProgress(at)) })
+		return map[string]string{
+			"lines": strconv.FormatInt(report.Lines, 10), "imported": strconv.FormatInt(report.Imported, 10),
+			"duplicates": strconv.FormatInt(report.Duplicates, 10), "last_seq": strconv.FormatInt(report.LastSeq, 10),
+		}, err
+	})
 	if report.Skipped == nil {
 		report.Skipped = map[string]int64{}
 	}

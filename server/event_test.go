@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +95,105 @@ func TestPostEventRefuses(t *testing.T) {
 	want(t, r.serve(req), 202, "")
 	req = httptest.NewRequest("POST", "/api/event", io.MultiReader(strings.NewReader(strings.Repeat("x", 70_000))))
 	want(t, r.serve(req), 413, "too_large")
+}
+
+// TestRoomOfOneClient: who declares large bodies and does not send them takes an eighth of
+// the room, and the events of others come in.
+func TestRoomOfOneClient(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *server.Options) { o.EventRoom = 1 << 20 })
+	const slow = 40 // of 64 KiB: more than there is room for
+	stop, refused := make(chan struct{}), make(chan int, slow)
+	var wg sync.WaitGroup
+	post := func(from string, body io.Reader, length int64) int {
+		req := httptest.NewRequest("POST", "/api/event", body)
+		req.ContentLength, req.RemoteAddr = length, from+":1"
+		w := r.serve(req)
+		return w.Code
+	}
+	for range slow {
+		wg.Go(func() {
+			if code := post("192.0.2.1", slowBody{stop}, 64<<10); code == 503 {
+				refused <- code
+			}
+		})
+	}
+	end := sync.OnceFunc(func() { close(stop) })
+	defer end()
+	for n := range slow - 2 { // the others are held
+		select {
+		case <-refused:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d of %d are refused, want all but 2", n, slow)
+		}
+	}
+	if code := post("192.0.2.2", strings.NewReader("{}"), 2); code != 202 {
+		t.Errorf("the event of another client is answered with %d, want 202", code)
+	}
+	if code := post("192.0.2.1", strings.NewReader("{}"), 2); code != 503 {
+		t.Errorf("one more of the same is answered with %d, want 503", code)
+	}
+	end()
+	wg.Wait()
+	if singles, _ := r.srv.Rooms(); singles != 1<<20 {
+		t.Errorf("afterwards there is room for %d bytes, want all", singles)
+	}
+	if code := post("192.0.2.1", strings.NewReader("{}"), 2); code != 202 {
+		t.Errorf("afterwards its event is answered with %d, want 202", code)
+	}
+}
+
+// A slowBody does not come until it is stopped.
+type slowBody struct{ stop chan struct{} }
+
+func (b slowBody) Read([]byte) (int, error) {
+	<-b.stop
+	return 0, io.ErrUnexpectedEOF
+}
+
+// TestRoom: bodies of events take no more memory at once than there is for them, and
+// however a request ends it gives back what it had.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *server.Options) { o.EventRoom = 1 << 20 })
+	singles, batches := r.srv.Rooms()
+	if singles != 1<<20 || batches < 10<<20 {
+		t.Fatalf("room for %d bytes of events and %d of batches, want 1 MiB, and a batch at least", singles, batches)
+	}
+	asked := func(full bool) {
+		for _, c := range []struct {
+			path, body, header string
+			status             int
+			code               string
+			room               bool // is there for it
+		}{
+			{"/api/event", `{"n":"a"}`, "X: y", 202, "", true},
+			{"/api/event", strings.Repeat("x", 101), "X: y", 202, "", false},
+			{"/api/event", strings.Repeat("x", 64<<10+1), "X: y", 413, "too_large", false},
+			{"/api/events", "[]", "X: y", 202, "", true},
+			{"/api/events", "[" + strings.Repeat(" ", 100) + "]", "X: y", 202, "", false},
+			{"/api/events", gzipped(t, []byte("["+strings.Repeat(" ", 1000)+"]")), "Content-Encoding: gzip", 202, "", false},
+			{"/api/events", "\x1f\x8b nothing", "Content-Encoding: gzip", 400, "encoding", true},
+			{"/api/events", strings.Repeat(" ", 10<<20+1), "X: y", 413, "too_large", true}, // its length is said
+		} {
+			w := r.do("POST", c.path, c.body, "-", "X-Api-Key: "+bootstrap, c.header)
+			if full && !c.room {
+				want(t, w, 503, "overloaded")
+				if w.Header().Get("Retry-After") == "" {
+					t.Errorf("%s of %d bytes: no Retry-After", c.path, len(c.body))
+				}
+			} else {
+				want(t, w, c.status, c.code)
+			}
+		}
+	}
+	asked(false)
+	release := r.srv.Fill(100)
+	asked(true)
+	release()
+	if s, b := r.srv.Rooms(); s != singles || b != batches {
+		t.Errorf("afterwards there is room for %d and %d bytes, want %d and %d", s, b, singles, batches)
+	}
 }
 
 func TestDebugRequest(t *testing.T) {

@@ -2,16 +2,14 @@ package server
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/eider-analytics/eider/store/audit"
 	"github.com/eider-analytics/eider/store/event"
 )
 
@@ -20,12 +18,6 @@ import (
 // number.
 type Exporter interface {
 	Export(ctx context.Context, w io.Writer, q event.ExportQuery) (rows, last int64, err error)
-}
-
-// A Queryer answers read-only SQL. What may not be asked is a
-// [*event.QueryError].
-type Queryer interface {
-	SQL(ctx context.Context, query string, o event.SQLOptions) (event.SQLResult, error)
 }
 
 var mediaTypes = map[string]string{
@@ -38,7 +30,8 @@ var mediaTypes = map[string]string{
 
 // statsExport streams events. The trailers say how many there were and where to
 // go on; an export that fails on the way is broken off instead, so that the
-// client sees an error and not a shorter file.
+// client sees an error and not a shorter file. So does one that takes it too
+// slowly: the store keeps everything that it is made of meanwhile.
 func (s *Server) statsExport(w http.ResponseWriter, r *http.Request) error {
 	q, name, err := s.exportQuery(r)
 	if err != nil {
@@ -51,21 +44,34 @@ func (s *Server) statsExport(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	out := newStream(w)
-	rows, last, err := s.o.Exporter.Export(r.Context(), out, q)
-	if err != nil && !out.sent {
-		return err
-	}
+	act := audit.Entry{Kind: audit.DataExport, Object: "site:" + q.Site, Detail: map[string]string{
+		"format": q.Format, "after": strconv.FormatInt(q.After, 10), "from": stamp(q.From), "to": stamp(q.To),
+	}}
+	out := newStream(w).paced(s.pace)
+	var rows, last int64
+	err = s.during(r.Context(), act, func() (detail map[string]string, err error) {
+		rows, last, err = s.o.Exporter.Export(r.Context(), out, q)
+		return map[string]string{"rows": strconv.FormatInt(rows, 10), "last_seq": strconv.FormatInt(last, 10)}, err
+	})
 	if err != nil {
-		callOf(r).w.status = problemOf(err).status
-		if callOf(r).w.status != gone {
-			s.log.Error("export broken off", "path", routeOf(r.Pattern), "request_id", callOf(r).id, "err", err)
-		}
-		panic(http.ErrAbortHandler)
+		return s.breakOff(r, out, err)
 	}
 	h.Set("X-Eider-Rows", strconv.FormatInt(rows, 10))
 	h.Set("X-Eider-Last-Seq", strconv.FormatInt(last, 10))
+	s.tellHeadLast(h)
 	return nil
+}
+
+// breakOff ends a stream that has failed: with an answer if it has not begun.
+func (s *Server) breakOff(r *http.Request, out *stream, err error) error {
+	if !out.sent {
+		return err
+	}
+	c := callOf(r)
+	if c.w.status = problemOf(err).status; c.w.status != gone {
+		s.log.Error("export broken off", "path", routeOf(r.Pattern), "request_id", c.id, "err", err)
+	}
+	panic(http.ErrAbortHandler)
 }
 
 func (s *Server) exportQuery(r *http.Request) (q event.ExportQuery, name string, err error) {
@@ -74,7 +80,7 @@ func (s *Server) exportQuery(r *http.Request) (q event.ExportQuery, name string,
 		values.Set("period", "all")
 		r.URL.RawQuery = values.Encode()
 	}
-	asked, err := s.ask(r)
+	asked, err := s.ask(r, "format", "after")
 	if err != nil {
 		return q, "", err
 	}
@@ -107,101 +113,6 @@ func fileName(parts ...string) string {
 		}
 	}
 	return name
-}
-
-type sqlRequest struct {
-	Query   string `json:"query"`
-	MaxRows int    `json:"max_rows"` // 0 means the store's default
-	Timeout int    `json:"timeout"`  // seconds; 0 means 30
-}
-
-type sqlAnswer struct {
-	Columns   []event.SQLColumn `json:"columns"`
-	Rows      [][]any           `json:"rows"`
-	Truncated bool              `json:"truncated"`
-}
-
-// Bounds of an SQL query. The timeout stays below writeTimeout, or the answer
-// could not be sent any more.
-const (
-	maxSQLRows    = 100_000
-	maxSQLTimeout = 50
-	sqlTimeout    = 30
-)
-
-func (s *Server) postSQL(w http.ResponseWriter, r *http.Request) error {
-	var ask sqlRequest
-	if err := readJSON(w, r, &ask); err != nil {
-		return err
-	}
-	switch {
-	case strings.TrimSpace(ask.Query) == "":
-		return refuse(http.StatusUnprocessableEntity, "bad_query", "query is missing")
-	case ask.MaxRows < 0 || ask.MaxRows > maxSQLRows:
-		return refuse(http.StatusUnprocessableEntity, "bad_query", "max_rows is at most %d; use /api/stats/export for more", maxSQLRows)
-	case ask.Timeout < 0 || ask.Timeout > maxSQLTimeout:
-		return refuse(http.StatusUnprocessableEntity, "bad_query", "timeout is at most %d seconds", maxSQLTimeout)
-	case ask.Timeout == 0:
-		ask.Timeout = sqlTimeout
-	}
-	result, err := s.o.Queryer.SQL(r.Context(), ask.Query, event.SQLOptions{MaxRows: ask.MaxRows, Timeout: time.Duration(ask.Timeout) * time.Second})
-	if err != nil {
-		return err
-	}
-	if r.URL.Query().Get("format") == "csv" || strings.HasPrefix(r.Header.Get("Accept"), "text/csv") {
-		return sqlCSV(w, result)
-	}
-	answer := sqlAnswer{Columns: result.Columns, Rows: result.Rows, Truncated: result.Truncated}
-	if answer.Rows == nil {
-		answer.Rows = [][]any{}
-	}
-	for _, row := range answer.Rows {
-		for i, v := range row {
-			if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-				row[i] = nil // JSON cannot say it
-			}
-		}
-	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
-}
-
-// sqlCSV writes a result as CSV. A trailer would be lost on most clients, so
-// that the rows were cut off is said in a header.
-func sqlCSV(w http.ResponseWriter, result event.SQLResult) error {
-	w.Header().Set("Content-Type", mediaTypes[event.FormatCSV])
-	w.Header().Set("X-Eider-Truncated", strconv.FormatBool(result.Truncated))
-	out := csv.NewWriter(w)
-	fields := make([]string, len(result.Columns))
-	for i, c := range result.Columns {
-		fields[i] = inert(c.Name)
-	}
-	_ = out.Write(fields)
-	for _, row := range result.Rows {
-		for i, v := range row {
-			fields[i] = ""
-			if s, ok := v.(string); ok {
-				fields[i] = inert(s)
-			} else if v != nil {
-				fields[i] = fmt.Sprint(v)
-			}
-		}
-		_ = out.Write(fields)
-	}
-	out.Flush()
-	return nil // an error means that the client has gone
-}
-
-// inert keeps a text that a visitor may have chosen from being a formula where a
-// spreadsheet opens the file. Numbers stay as they are.
-func inert(s string) string {
-	if s == "" || !strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return s
-	}
-	if _, err := strconv.ParseFloat(s, 64); err == nil {
-		return s
-	}
-	return "'" + s
 }
 
 // readJSON reads a body that is one JSON object of known keys.

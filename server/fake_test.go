@@ -3,20 +3,26 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/eider-analytics/eider/server"
+	"github.com/eider-analytics/eider/server/door"
+	"github.com/eider-analytics/eider/server/door/doortest"
+	"github.com/eider-analytics/eider/server/tail"
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
 )
@@ -45,24 +51,24 @@ type fake struct {
 	boom     bool                  // Event panics
 	imported func(io.Reader) error // runs in Import
 
-	asked    event.Query
-	interval string
-	dim      string
-	limit    int
-	offset   int
-	totals   event.Totals
-	points   []event.Point
-	rows     []event.Row
+	answer   func(event.Query) (*event.Answer, error) // to each Query; nil: nothing is there
+	asked    []event.Query
+	bounds   [2]int64 // of every site, if not 0
+	behaved  behaved
 	export   func(io.Writer) (int64, int64, error)
 	exported event.ExportQuery
 	sql      event.SQLResult
 	sqlOpts  event.SQLOptions
+	asker    string
 	erased   server.Erasure
 	parts    []event.Part
 	reasons  []string
 
-	keys  []ledger.Key
-	sites []ledger.Site
+	users    *doortest.Memory // behind the door
+	keys     []ledger.Key
+	sites    []ledger.Site
+	goals    []ledger.Goal    // of every site
+	segments []ledger.Segment // likewise
 }
 
 func (f *fake) Event(ctx context.Context, body []byte, c event.Client) (event.Result, error) {
@@ -107,19 +113,63 @@ func (f *fake) Import(ctx context.Context, site, format string, r io.Reader, pro
 	return event.ImportReport{Lines: 2, Imported: 1, Skipped: map[string]int64{"status": 1}, From: now.UnixMicro()}, err
 }
 
-func (f *fake) Main(ctx context.Context, q event.Query) (event.Totals, error) {
-	f.asked = q
-	return f.totals, f.err
+func (f *fake) Query(_ context.Context, q event.Query) (*event.Answer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, q)
+	if f.err != nil {
+		return nil, f.err
+	}
+	if f.answer != nil {
+		return f.answer(q)
+	}
+	return &event.Answer{Plan: event.PlanRaw, Seq: 7}, nil
 }
 
-func (f *fake) Timeseries(ctx context.Context, q event.Query, interval string) ([]event.Point, error) {
-	f.asked, f.interval = q, interval
-	return f.points, f.err
+func (f *fake) Bounds(context.Context, string) (first, last int64, some bool, err error) {
+	return f.bounds[0], f.bounds[1], f.bounds[1] != 0, f.err
 }
 
-func (f *fake) Breakdown(ctx context.Context, q event.Query, dim string, limit, offset int) ([]event.Row, int64, error) {
-	f.asked, f.dim, f.limit, f.offset = q, dim, limit, offset
-	return f.rows, 42, f.err
+// behaved is what was asked of what visitors do one after the other, and the
+// answers.
+type behaved struct {
+	funnel    event.Funnel
+	retention event.Retention
+	sequence  event.Sequence
+	flow      event.Flow
+
+	funnels    event.FunnelAnswer
+	retentions event.RetentionAnswer
+	sequences  event.SequenceAnswer
+	flows      event.FlowAnswer
+}
+
+func (f *fake) Funnel(_ context.Context, q event.Funnel) (*event.FunnelAnswer, error) {
+	f.behaved.funnel = q
+	a := f.behaved.funnels
+	a.Unit, a.Plan = q.Unit, event.PlanRaw
+	return &a, f.err
+}
+
+func (f *fake) Retention(_ context.Context, q event.Retention) (*event.RetentionAnswer, error) {
+	f.behaved.retention = q
+	a := f.behaved.retentions
+	a.Unit, a.Plan = q.Unit, event.PlanBoth
+	return &a, f.err
+}
+
+func (f *fake) Sequence(_ context.Context, q event.Sequence) (*event.SequenceAnswer, error) {
+	f.behaved.sequence = q
+	a := f.behaved.sequences
+	a.Unit, a.Plan = q.Unit, event.PlanRaw
+	return &a, f.err
+}
+
+func (f *fake) Flow(_ context.Context, q event.Flow) (*event.FlowAnswer, error) {
+	f.behaved.flow = q
+	a := f.behaved.flows
+	a.Unit, a.Plan = q.Unit, event.PlanRaw
+	return &a, f.err
 }
 
 func (f *fake) Export(ctx context.Context, w io.Writer, q event.ExportQuery) (int64, int64, error) {
@@ -131,7 +181,7 @@ func (f *fake) Export(ctx context.Context, w io.Writer, q event.ExportQuery) (in
 }
 
 func (f *fake) SQL(ctx context.Context, query string, o event.SQLOptions) (event.SQLResult, error) {
-	f.body, f.sqlOpts = query, o
+	f.body, f.sqlOpts, f.asker = query, o, event.Asker(ctx)
 	return f.sql, f.err
 }
 
@@ -180,7 +230,11 @@ func (f *fake) TouchKeys(_ context.Context, used map[string]int64) error {
 	return nil
 }
 
-func (f *fake) Sites(context.Context) ([]ledger.Site, error) { return f.sites, nil }
+func (f *fake) Sites(context.Context) ([]ledger.Site, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.sites), nil
+}
 
 func (f *fake) AddSite(_ context.Context, s ledger.Site) error {
 	for _, old := range f.sites {
@@ -193,6 +247,8 @@ func (f *fake) AddSite(_ context.Context, s ledger.Site) error {
 }
 
 func (f *fake) RemoveSite(_ context.Context, domain string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	n := len(f.sites)
 	f.sites = slices.DeleteFunc(f.sites, func(s ledger.Site) bool { return s.Domain == domain })
 	if len(f.sites) == n {
@@ -200,6 +256,54 @@ func (f *fake) RemoveSite(_ context.Context, domain string) error {
 	}
 	return nil
 }
+
+func (f *fake) Goals(context.Context, string) ([]ledger.Goal, error) { return f.goals, f.err }
+
+func (f *fake) AddGoal(_ context.Context, g ledger.Goal) (ledger.Goal, error) { return g, f.err }
+
+func (f *fake) ChangeGoal(_ context.Context, site string, id int64, change func(*ledger.Goal) error) (ledger.Goal, error) {
+	g := ledger.Goal{ID: id, Site: site, Kind: "page"}
+	return g, change(&g)
+}
+
+func (f *fake) RemoveGoal(context.Context, string, int64) error { return f.err }
+
+func (f *fake) Segments(context.Context, string) ([]ledger.Segment, error) { return f.segments, f.err }
+
+func (f *fake) AddSegment(_ context.Context, s ledger.Segment) (ledger.Segment, error) {
+	return s, f.err
+}
+
+func (f *fake) ChangeSegment(_ context.Context, site string, id int64, change func(*ledger.Segment) error) (ledger.Segment, error) {
+	s := ledger.Segment{ID: id, Site: site, Filters: []byte("[]")}
+	return s, change(&s)
+}
+
+func (f *fake) RemoveSegment(context.Context, string, int64) error { return f.err }
+
+func (f *fake) Annotations(context.Context, string) ([]ledger.Annotation, error) { return nil, f.err }
+
+func (f *fake) AddAnnotation(_ context.Context, a ledger.Annotation) (ledger.Annotation, error) {
+	return a, f.err
+}
+
+func (f *fake) ChangeAnnotation(_ context.Context, site string, id int64, change func(*ledger.Annotation) error) (ledger.Annotation, error) {
+	a := ledger.Annotation{ID: id, Site: site}
+	return a, change(&a)
+}
+
+func (f *fake) RemoveAnnotation(context.Context, string, int64) error { return f.err }
+
+func (f *fake) SiteSettings(_ context.Context, domain string) (ledger.SiteSettings, error) {
+	return ledger.SiteSettings{Domain: domain, Timezone: "UTC"}, f.err
+}
+
+func (f *fake) ChangeSettings(_ context.Context, domain string, change func(*ledger.SiteSettings) error) (ledger.SiteSettings, error) {
+	s := ledger.SiteSettings{Domain: domain, Timezone: "UTC"}
+	return s, change(&s)
+}
+
+func (f *fake) ZoneChanges(context.Context, string) ([]ledger.ZoneChange, error) { return nil, f.err }
 
 // key adds a key and returns it.
 func (f *fake) key(t *testing.T, site string, expires int64, scopes ...string) string {
@@ -214,11 +318,15 @@ func (f *fake) key(t *testing.T, site string, expires int64, scopes ...string) s
 
 // A rig is a server with a fake of everything.
 type rig struct {
+	door *door.Door
 	*fake
-	t   testing.TB
-	srv *server.Server
-	log *bytes.Buffer // guarded by logMu
-	mu  *sync.Mutex
+	t     testing.TB
+	chain *fakeChain
+	srv   *server.Server
+	tap   *tail.Tap
+	seq   *atomic.Int64 // the last event that was made durable
+	log   *bytes.Buffer // guarded by logMu
+	mu    *sync.Mutex
 }
 
 type lockedWriter struct {
@@ -239,24 +347,40 @@ func newRig(t testing.TB, change ...func(*server.Options)) *rig {
 
 func rigOf(t testing.TB, f *fake, change ...func(*server.Options)) *rig {
 	t.Helper()
-	r := &rig{fake: f, t: t, log: &bytes.Buffer{}, mu: &sync.Mutex{}}
+	r := &rig{fake: f, t: t, chain: newFakeChain(), log: &bytes.Buffer{}, mu: &sync.Mutex{}, seq: &atomic.Int64{}}
+	r.tap = tail.New(tail.Options{Durable: r.seq.Load})
+	t.Cleanup(func() { _ = r.tap.Close() })
 	o := server.Options{
 		Version: "1.2.3",
 		Log:     slog.New(slog.NewJSONHandler(lockedWriter{r.mu, r.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:     func() time.Time { return now },
 		Metrics: server.NewMetrics("1.2.3"),
 		Ingest:  f, Importer: f, Reports: f, Exporter: f, Queryer: f, Eraser: f, History: f, Keys: f, Sites: f, Health: f,
+		Settings: f, Goals: f, Segments: f, Annotations: f, Questions: &fakeQuestions{},
+		Acts: r.chain, Trail: r.chain, Custody: r.chain,
 		Assets: fstest.MapFS{
 			"index.html": {Data: []byte("<!doctype html><title>Eider</title>")},
-			"setup.html": {Data: []byte("<!doctype html><title>Set up</title>")},
 			"js/app.js":  {Data: []byte(strings.Repeat("// code\n", 500))},
 			"embed.go":   {Data: []byte("package web")},
 		},
-		APIKey: bootstrap,
+		Tracker: os.DirFS("../web"),
+		Tail:    r.tap,
+		APIKey:  bootstrap,
 	}
 	for _, c := range change {
 		c(&o)
 	}
+	if o.Door == nil {
+		var err error
+		if r.users == nil {
+			r.users = doortest.New()
+		}
+		o.Door, err = door.Open(t.Context(), r.users, door.Options{Secret: make([]byte, 32), Now: o.Now, Hash: quickHash})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.door = o.Door
 	srv, err := server.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -291,6 +415,7 @@ func (r *rig) do(method, target, body string, header ...string) *httptest.Respon
 func (r *rig) serve(req *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	r.srv.Handler().ServeHTTP(w, req)
+	r.held(req, w)
 	return w
 }
 
@@ -323,4 +448,10 @@ func into[T any](t *testing.T, w *httptest.ResponseRecorder) T {
 		t.Fatalf("%v: %s", err, w.Body)
 	}
 	return v
+}
+
+// quickHash takes no time, and hides nothing.
+func quickHash(password, salt []byte, _, _ uint32, _ uint8, keyLen uint32) []byte {
+	sum := sha256.Sum256(append(slices.Clone(salt), password...))
+	return sum[:keyLen]
 }

@@ -5,13 +5,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/eider-analytics/eider/server/door"
 	"github.com/eider-analytics/eider/store/ledger"
 )
 
@@ -26,9 +26,11 @@ type Keys interface {
 // anyScope is the scope of a route that every key may use.
 const anyScope = "*"
 
-// An identity is what a valid key stands for.
+// An identity is what a valid key, a session or a shared link stands for.
 type identity struct {
-	id     string // "" for the bootstrap key
+	id     string       // "" for the bootstrap key, for a session and for a link
+	visit  *door.Visit  // nil for a key
+	link   *ledger.Link // of whom a shared link lets in
 	scopes []string
 	site   string // the only site it may touch; "" for all
 }
@@ -74,21 +76,25 @@ func (k *keyring) load(ctx context.Context) error {
 	return nil
 }
 
-// find returns whom a key stands for, or nil if it is not valid now.
-func (k *keyring) find(secret string) *identity {
+// find returns whom a key stands for, or nil if it is not valid now, and then its id
+// if it once was.
+func (k *keyring) find(secret string) (who *identity, spent string) {
 	h := ledger.HashKey(secret)
 	if k.bootstrap != nil && subtle.ConstantTimeCompare(h[:], k.bootstrap[:]) == 1 {
-		return &identity{scopes: ledger.Scopes}
+		return &identity{scopes: ledger.Scopes}, ""
 	}
 	now := k.now().UnixMicro()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	key, ok := k.keys[h]
-	if !ok || subtle.ConstantTimeCompare(h[:], key.Hash[:]) != 1 || !live(key, now) {
-		return nil
+	if !ok || subtle.ConstantTimeCompare(h[:], key.Hash[:]) != 1 {
+		return nil, ""
+	}
+	if !live(key, now) {
+		return nil, key.ID
 	}
 	k.used[key.ID] = now
-	return &identity{id: key.ID, scopes: key.Scopes, site: key.Site}
+	return &identity{id: key.ID, scopes: key.Scopes, site: key.Site}, ""
 }
 
 func live(key ledger.Key, now int64) bool {
@@ -118,23 +124,7 @@ func (k *keyring) lastUse(key ledger.Key) int64 {
 	return max(key.LastUsed, k.used[key.ID])
 }
 
-// flushEvery writes the last uses to the ledger until ctx is done, and then once
-// more.
-func (k *keyring) flushEvery(ctx context.Context, every time.Duration, log *slog.Logger) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for done := false; !done; {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			done = true
-		}
-		if err := k.flush(context.WithoutCancel(ctx)); err != nil {
-			log.Warn("last use of keys not written", "err", err)
-		}
-	}
-}
-
+// flush writes the last uses to the ledger.
 func (k *keyring) flush(ctx context.Context) error {
 	k.mu.Lock()
 	used := k.used
@@ -171,25 +161,55 @@ func secretOf(r *http.Request) string {
 	return ""
 }
 
-// authorize finds out who makes a request and whether a route is open to him.
+// authorize finds out who makes a request and whether a route is open to him. A
+// session opens what a key with the scopes of its role would, to requests of our own
+// pages; a request that shows a key is judged by that alone, and one that shows a shared
+// link by that, whatever else it brings along.
 func (s *Server) authorize(a access, r *http.Request) error {
-	if a == open {
+	switch {
+	case a == open:
 		return nil
+	case a.badge:
+		return s.authorizeBadge(r)
+	case showsLink(r):
+		return s.authorizeLink(a, r)
 	}
-	secret := secretOf(r)
+	secret, c := secretOf(r), callOf(r)
+	if secret == "" && !shown(r) {
+		who, err := s.visitor(r)
+		if err != nil {
+			return err
+		}
+		if who != nil {
+			c.who = who
+			return s.allowed(a, r, who)
+		}
+	}
 	if a.token && s.metricsToken(secret) {
+		c.actor = metricsActor
 		return nil
 	}
 	if secret == "" {
 		// Once a token is set it is asked for on this machine too.
 		if a.local && s.o.Proxy.Direct(r) && !(a.token && len(s.o.MetricsTokens) > 0) {
+			c.actor = localActor
 			return nil
 		}
-		return refuse(http.StatusUnauthorized, "no_key", "send an API key: Authorization: Bearer eider_…")
+		if a.peer {
+			return refuse(http.StatusUnauthorized, "no_key", missingKey)
+		}
+		return refuse(http.StatusUnauthorized, "no_key", "log in, or send an API key: Authorization: Bearer eider_…")
 	}
-	who := s.keys.find(secret)
+	who, spent := s.keys.find(secret)
+	c.who, c.spent = who, spent // of whom a refusal tells
+	if a.peer && (who == nil || !who.has(a.scope)) {
+		return refuse(http.StatusUnauthorized, "bad_key", invalidKey)
+	}
 	if who == nil {
 		return refuse(http.StatusUnauthorized, "bad_key", "the API key is unknown, expired or revoked")
+	}
+	if a.user { // a key is nobody's
+		return refuse(http.StatusForbidden, "no_session", "this is for a user who has logged in, not for a key")
 	}
 	if !who.has(a.scope) && !who.has(a.also) {
 		return refuse(http.StatusForbidden, "scope", "the API key lacks the scope %s", a.scope)
@@ -197,8 +217,23 @@ func (s *Server) authorize(a access, r *http.Request) error {
 	if a.whole && who.site != "" {
 		return refuse(http.StatusForbidden, "site_of_the_key", "the API key is for the site %s only", who.site)
 	}
-	callOf(r).who = who
 	return nil
+}
+
+// allowed says whether a route is open to who has a session.
+func (s *Server) allowed(a access, r *http.Request, who *identity) error {
+	if err := s.sameSite(r); err != nil {
+		return err
+	}
+	if !a.user && !who.has(a.scope) && !who.has(a.also) {
+		return refuse(http.StatusForbidden, "scope", "your role does not allow this; ask an admin")
+	}
+	return nil
+}
+
+// shown says whether a request shows a key, if perhaps not in a way that we take.
+func shown(r *http.Request) bool {
+	return len(r.Header["Authorization"]) > 0 || len(r.Header["X-Api-Key"]) > 0
 }
 
 // metricsToken compares digests, which are of one length, with every token.
@@ -211,8 +246,11 @@ func (s *Server) metricsToken(secret string) bool {
 	return found == 1
 }
 
-// forSite refuses a key that is for another site.
+// forSite refuses a key, or a link, that is for another site.
 func forSite(r *http.Request, site string) error {
+	if l := lockOf(r.Context()); l != nil {
+		return l.admits(site)
+	}
 	if who := callOf(r).who; who.site != "" && who.site != site {
 		return refuse(http.StatusForbidden, "site_of_the_key", "the API key is for the site %s only", who.site)
 	}

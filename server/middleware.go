@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -16,9 +17,13 @@ import (
 
 // A call is what is known of a request while it runs.
 type call struct {
-	id  string    // X-Request-ID
-	who *identity // whose key it came with; nil without one
-	w   *recorder // the writer under all others
+	id     string     // X-Request-ID
+	who    *identity  // whose key it came with; nil without one
+	w      *recorder  // the writer under all others
+	client netip.Addr // who sent it, as far as can be told
+
+	actor string // who sent it, where there is no key
+	spent string // id of the key it came with, if that has expired or was revoked
 }
 
 type callKey struct{}
@@ -30,19 +35,29 @@ type recorder struct {
 	http.ResponseWriter
 	status int // 0 until the answer has begun
 	bytes  int64
+	before func(http.Header) // if not nil, called when the answer begins
+}
+
+// begin notes that the answer begins, if it has not.
+func (w *recorder) begin(status int) {
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	if w.before != nil {
+		w.before(w.Header())
+	}
 }
 
 func (w *recorder) WriteHeader(status int) {
-	if status >= 200 && w.status == 0 {
-		w.status = status
+	if status >= 200 || status == http.StatusSwitchingProtocols { // the others come before an answer
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *recorder) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.begin(http.StatusOK)
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
 	return n, err
@@ -50,9 +65,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 
 // Flush sends what is buffered; gzhttp looks for it.
 func (w *recorder) Flush() {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.begin(http.StatusOK)
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -64,10 +77,11 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (s *Server) observed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		c := &call{id: requestID(r), w: &recorder{ResponseWriter: w}}
+		r = s.aliases.resolve(r)
+		c := &call{id: requestID(r), w: &recorder{ResponseWriter: w}, client: s.o.Proxy.Client(r)}
 		r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 		s.secure(w.Header(), r)
-		w.Header().Set("X-Request-Id", c.id)
+		w.Header()["X-Request-Id"] = []string{c.id}
 		s.o.Metrics.inFlight.Inc()
 		defer func() { // runs for a panic too, and after recovered has answered it
 			s.o.Metrics.inFlight.Dec()
@@ -122,34 +136,69 @@ func requestID(r *http.Request) string {
 }
 
 const (
-	pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; " +
-		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+	pagePolicy = ownPolicy + "; frame-ancestors 'none'"
+	// Of what pages of others may show in a frame: there is nothing to click that does
+	// more than look.
+	framedPolicy = ownPolicy + "; frame-ancestors *"
+	ownPolicy    = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; " +
+		"frame-src 'self'; form-action 'self'; base-uri 'none'; require-trusted-types-for 'script'"
 	dataPolicy = "default-src 'none'; frame-ancestors 'none'"
 )
 
-// always are the headers of every answer. What is right for data is the default;
-// a page widens it, and so does the endpoint that other sites' pages call.
-var always = [...]struct{ name, value string }{
-	{"Content-Security-Policy", dataPolicy},
-	{"X-Content-Type-Options", "nosniff"},
-	{"Referrer-Policy", "no-referrer"},
-	{"Cross-Origin-Opener-Policy", "same-origin"},
-	{"Cross-Origin-Resource-Policy", "same-origin"},
-	{"Permissions-Policy", "geolocation=(), microphone=(), camera=()"},
-	{"Cache-Control", "no-store"},
+// A header is one that many answers have. The value is shared by all of them: it
+// may be replaced, but not written to.
+type header struct {
+	name  string
+	value []string
 }
 
-// secure sets the headers of every answer, with one allocation.
+func headers(pairs ...string) (list []header) {
+	for i := 0; i < len(pairs); i += 2 {
+		list = append(list, header{pairs[i], []string{pairs[i+1]}})
+	}
+	return list
+}
+
+var (
+	// always are the headers of every answer that a browser might show. What is
+	// right for data is the default; a page widens it.
+	always = headers(
+		"Content-Security-Policy", dataPolicy,
+		"X-Content-Type-Options", "nosniff",
+		"X-Frame-Options", "DENY",
+		"Referrer-Policy", "no-referrer",
+		"Cross-Origin-Opener-Policy", "same-origin",
+		"Cross-Origin-Resource-Policy", "same-origin",
+		"Permissions-Policy", "geolocation=(), microphone=(), camera=()",
+		"Cache-Control", "no-store",
+	)
+	// beacon are those of /api/event, which any page may call and whose answer is
+	// a word or a picture. It is asked for thousands of times a second, and every
+	// header costs both sides: those that only a document obeys are left out.
+	beacon = headers(
+		"X-Content-Type-Options", "nosniff",
+		"Cross-Origin-Resource-Policy", "cross-origin",
+		"Cache-Control", "no-store",
+		"Access-Control-Allow-Origin", "*",
+	)
+	hsts = headers("Strict-Transport-Security", "max-age=31536000")
+)
+
+func (h header) set(in http.Header) { in[h.name] = h.value }
+
+// secure sets the headers of every answer.
 func (s *Server) secure(h http.Header, r *http.Request) {
-	values := make([]string, len(always))
-	for i, a := range always {
-		values[i] = a.value
-		h[a.name] = values[i : i+1 : i+1]
+	list := always
+	if r.URL.Path == eventPath {
+		list = beacon
+	}
+	for _, x := range list {
+		x.set(h)
 	}
 	if s.o.Secure || r.TLS != nil {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
+		hsts[0].set(h)
 	}
-	if r.URL.Path == "/api/event" || strings.HasPrefix(r.URL.Path, "/js/") {
+	if strings.HasPrefix(r.URL.Path, "/js/") {
 		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	}
 }

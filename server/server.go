@@ -11,8 +11,12 @@
 // closed. Whatever goes wrong in the middle of a stream breaks the connection
 // off, so that a client never takes the half for the whole.
 //
+// A shared link opens the reports of one site, read only. If it is locked to a segment,
+// every question of its visitors is, where questions leave this package.
+//
 // Memory is bounded whatever strangers do: so many connections, so many requests
-// of each class, and of those that are open to everyone an eighth for one client.
+// of each class, and of those that are open to everyone an eighth for one client; so
+// many bytes of events.
 //
 // A client's address is taken from a header only as [Proxy] says. Neither the
 // address nor the user agent nor a URL is logged or counted.
@@ -31,6 +35,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,8 +46,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/eider-analytics/eider/server/door"
+	"github.com/eider-analytics/eider/server/tail"
 )
 
 // Options are what a [Server] is made of. All parts but Proxy, TLS, the secrets
@@ -53,23 +62,43 @@ type Options struct {
 	Now     func() time.Time // nil is time.Now
 	Metrics *Metrics
 
-	Ingest   Ingest
-	Importer Importer
-	Reports  Reports
-	Exporter Exporter
-	Queryer  Queryer
-	Eraser   Eraser
-	History  History
-	Keys     Keys
-	Sites    Sites
-	Health   Health
-	Assets   fs.FS // what the browser gets: index.html, setup.html and what they load
+	Ingest      Ingest
+	Importer    Importer
+	Reports     Reports
+	Questions   Questions
+	Exporter    Exporter
+	Queryer     Queryer
+	Eraser      Eraser
+	History     History
+	Keys        Keys
+	Sites       Sites
+	Settings    Settings
+	Goals       Goals
+	Segments    Segments
+	Annotations Annotations
+	Acts        Acts
+	Trail       Trail
+	Custody     Custody
+	Door        *door.Door
+	Tail        *tail.Tap
+	Health      Health
+	Assets      fs.FS // what the browser gets: index.html and what it loads
+	Tracker     fs.FS // js/*.js, of which the scripts for sites are made
+
+	ScriptPath string // another path of /js/eider.js; "" for none
+	EventPath  string // another path of /api/event, to which the scripts then send; "" for none
 
 	Proxy         *Proxy
 	APIKey        string   // bootstrap key with every scope; "" for none
+	Operator      string   // what the audit chain calls who has APIKey; "" is key:bootstrap
 	MetricsTokens []string // each opens /metrics; none leaves it to loopback and to keys
+	Origin        string   // where browsers reach us, such as https://stats.example.com; "" is wherever they do
+	SecureCookies bool     // cookies are for TLS only
 	Secure        bool     // browsers reach us over TLS, here or at a proxy: sends HSTS
 	TLS           *tls.Config
+
+	EventRoom int64 // most bytes of single events at once; 0 means 64 MiB, which every place of theirs may fill
+	BatchRoom int64 // the same of batches, at least one's; 0 means 40 MiB
 
 	BodyTimeout time.Duration // longest a body may take, and a stream may stand still; 0 means 15 s
 	Drain       time.Duration // longest Serve waits for running requests; 0 means 10 s
@@ -86,19 +115,32 @@ type Health interface {
 
 // A Server answers requests. It is safe for concurrent use.
 type Server struct {
-	o        Options
-	log      *slog.Logger
-	now      func() time.Time
-	started  time.Time
-	handler  http.Handler
-	keys     *keyring
-	setup    *setup
-	assets   map[string]asset
-	slots    map[class]chan struct{}
-	crowd    crowd
-	compress func(http.Handler) http.HandlerFunc
-	conns    int // most connections of a listener
-	draining atomic.Bool
+	o         Options
+	log       *slog.Logger
+	now       func() time.Time
+	started   time.Time
+	handler   http.Handler
+	keys      *keyring
+	setup     *setup
+	origin    *http.CrossOriginProtection
+	assets    map[string]asset
+	scripts   *scripts
+	aliases   aliases
+	document  asset // openapi.json
+	slots     map[class]chan struct{}
+	crowd     crowd
+	singles   *publicRoom
+	batches   room
+	compress  func(http.Handler) http.HandlerFunc
+	conns     int // most connections of a listener
+	pace      pace
+	heartbeat time.Duration // of live streams
+	patience  time.Duration // with who reads one
+	reads     readers
+	draining  atomic.Bool
+	stopping  chan struct{}  // closed by Drain: live streams end
+	joining   sync.Mutex     // held to change draining, and to add to listeners
+	listeners sync.WaitGroup // live streams; none is added while the server drains
 }
 
 // New returns a server. It reads the keys and the assets, and starts nothing.
@@ -117,18 +159,33 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, errors.New("metrics token is empty; make one with: openssl rand -hex 32")
 		}
 	}
-	s := &Server{o: o, log: o.Log, now: o.Now, started: o.Now(), conns: mostConns(), setup: newSetup(o.Now())}
+	o.Questions, o.Reports = lockedQuestions{o.Questions}, lockedReports{o.Reports}
+	s := &Server{o: o, log: o.Log, now: o.Now, started: o.Now(), conns: mostConns(), pace: exportPace, heartbeat: heartbeat, patience: tailPatience, setup: newSetup(o.Now()), stopping: make(chan struct{})}
 	var err error
 	if s.keys, err = openKeyring(ctx, o.Keys, o.APIKey, o.Now); err != nil {
 		return nil, err
 	}
+	if s.origin, err = newOrigin(o.Origin); err != nil {
+		return nil, fmt.Errorf("dashboard origin: %w", err)
+	}
 	if s.assets, err = loadAssets(o.Assets); err != nil {
 		return nil, fmt.Errorf("load assets: %w", err)
+	}
+	if s.scripts, err = openScripts(o.Tracker, cmp.Or(o.EventPath, eventPath)); err != nil {
+		return nil, fmt.Errorf("make the tracker: %w", err)
+	}
+	if s.aliases, err = newAliases(o.ScriptPath, o.EventPath, s.assets); err != nil {
+		return nil, err
+	}
+	if s.document, err = openDocument(o.Version); err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
 	}
 	if s.compress, err = compressor(); err != nil {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
 	s.crowd.inside = map[member]int{}
+	s.singles = newPublicRoom(cmp.Or(o.EventRoom, int64(slots[single])*maxEvent))
+	s.batches.give(max(cmp.Or(o.BatchRoom, int64(slots[batch])*maxBatch), maxBatch))
 	s.slots = make(map[class]chan struct{}, len(slots))
 	for c, n := range slots {
 		s.slots[c] = make(chan struct{}, n)
@@ -152,25 +209,46 @@ func Listen(host string, port int) (net.Listener, error) {
 }
 
 // Drain makes readiness fail with "draining", so that a load balancer sends no
-// more, while requests are still answered. Serve drains by itself when its
-// context is done; call Drain to leave time between the two.
-func (s *Server) Drain() { s.draining.Store(true) }
+// more, and ends live streams, while requests are still answered. Serve drains by
+// itself when its context is done; call Drain to leave time between the two.
+func (s *Server) Drain() {
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	if s.draining.CompareAndSwap(false, true) {
+		close(s.stopping)
+	}
+}
 
 // Serve answers requests from ln until ctx is done. Then it takes no more, waits
 // for those that run, and cuts off what is left after Options.Drain. It returns
 // nil after a stop and an error if the listener fails.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	used, stop := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.keys.flushEvery(used, time.Minute, s.log)
-	}()
+	var done sync.WaitGroup
+	done.Go(func() { s.flushEvery(used, time.Minute, "last use of keys not written", s.keys.flush) })
+	done.Go(func() { s.flushEvery(used, time.Minute, "last use of sessions not written", s.o.Door.Flush) })
 	defer func() {
 		stop()
-		<-done
+		done.Wait()
 	}()
 	return s.serve(ctx, ln, s.handler)
+}
+
+// flushEvery calls flush until ctx is done, and then once more. What goes wrong is
+// logged and tried again the next time.
+func (s *Server) flushEvery(ctx context.Context, every time.Duration, wrong string, flush func(context.Context) error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for done := false; !done; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			done = true
+		}
+		if err := flush(context.WithoutCancel(ctx)); err != nil {
+			s.log.Warn(wrong, "err", err)
+		}
+	}
 }
 
 // ServeMetrics is [Server.Serve] for a listener of its own that answers nothing
@@ -214,12 +292,16 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) err
 	deadline, cancel := context.WithTimeout(base, s.o.Drain)
 	defer cancel()
 	err := hs.Shutdown(deadline)
+	if err == nil {
+		err = s.listened(deadline) // it knows nothing of connections that have become WebSockets
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests cut off", "elapsed", s.o.Drain)
 		cut()
 		err = hs.Close()
 	}
 	<-failed
+	s.listeners.Wait() // what was cut off ends at once
 	return err
 }
 

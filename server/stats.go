@@ -3,76 +3,78 @@ package server
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
 )
 
-// Reports answers questions from one consistent state of the store each. A
-// [*event.QueryError] says that the question is wrong, [event.ErrBusy] that
-// there are too many.
+// Reports answers the questions about what visitors do one after the other, each
+// from one consistent state of the store. Errors are as of [Questions].
 type Reports interface {
-	Main(ctx context.Context, q event.Query) (event.Totals, error)
-	Timeseries(ctx context.Context, q event.Query, interval string) ([]event.Point, error)
-	// Breakdown returns at most limit rows from offset on, and how many there
-	// are in all.
-	Breakdown(ctx context.Context, q event.Query, dim string, limit, offset int) ([]event.Row, int64, error)
+	Funnel(ctx context.Context, q event.Funnel) (*event.FunnelAnswer, error)
+	Retention(ctx context.Context, q event.Retention) (*event.RetentionAnswer, error)
+	Sequence(ctx context.Context, q event.Sequence) (*event.SequenceAnswer, error)
+	Flow(ctx context.Context, q event.Flow) (*event.FlowAnswer, error)
 }
 
-// Limits of a breakdown's page.
+// Limits of a page of rows.
 const (
 	defaultRows = 100
 	maxRows     = 1000
 )
 
-type totalsJSON struct {
-	Visitors      int64   `json:"visitors"`
-	Visits        int64   `json:"visits"`
-	Pageviews     int64   `json:"pageviews"`
-	Events        int64   `json:"events"`
-	ViewsPerVisit float64 `json:"views_per_visit"`
-	BounceRate    float64 `json:"bounce_rate"`
-	VisitDuration float64 `json:"visit_duration"`
-}
-
-type pointJSON struct {
-	Date string `json:"date"`
-	totalsJSON
-}
-
-type rowJSON struct {
-	Value *string `json:"value"` // null where nothing is known
-	totalsJSON
-}
-
 // A reportJSON is the frame of every report: what was asked, as it was
 // understood, and the answer.
 type reportJSON struct {
-	Site     string   `json:"site_id"`
-	Timezone string   `json:"timezone"`
-	Start    string   `json:"start_date,omitempty"` // none: all of time
-	End      string   `json:"end_date,omitempty"`
-	Interval string   `json:"interval,omitempty"`
-	Dim      string   `json:"dimension,omitempty"`
-	Limit    int      `json:"limit,omitempty"`
-	Page     int      `json:"page,omitempty"`
-	Rows     *int64   `json:"total_rows,omitempty"`
-	Degraded []string `json:"degraded,omitempty"` // damaged parts that could not be read: the figures may be too low
-	Results  any      `json:"results"`
+	Site       string          `json:"site_id"`
+	Timezone   string          `json:"timezone"`
+	Start      string          `json:"start_date,omitempty" doc:"First day. Left out: all of time."`
+	End        string          `json:"end_date,omitempty" doc:"Last day."`
+	Interval   string          `json:"interval,omitempty"`
+	Dim        string          `json:"dimension,omitempty"`
+	Limit      int             `json:"limit,omitempty"`
+	Page       int             `json:"page,omitempty"`
+	Rows       *int64          `json:"total_rows,omitempty" doc:"Rows of all pages."`
+	Degraded   []string        `json:"degraded,omitempty" doc:"Damaged parts that could not be read: the figures may be too low."`
+	Meta       metaJSON        `json:"meta"`
+	Results    any             `json:"results"`
+	Comparison *comparisonJSON `json:"comparison,omitempty"`
+}
+
+// A metaJSON says where an answer comes from.
+type metaJSON struct {
+	Plan string `json:"plan,omitempty" doc:"Whether rollups of whole days, rows, or both were read." enum:"rollup,raw,both"`
+	Seq  int64  `json:"seq" doc:"Newest event that was there to be read."`
+
+	// Of reports on what visitors do one after the other.
+	Unit   string `json:"unit,omitempty" doc:"Whose events belong together." enum:"visitor,visit,user"`
+	Caveat string `json:"caveat,omitempty" doc:"What the figures cannot say."`
 }
 
 // A question is a request for a report once it has been understood.
 type question struct {
 	event.Query
-	span   span
+	span   stretch
+	now    time.Time
 	report reportJSON
+	plans  []string
 }
 
-// ask reads what every report is asked with: site and range. It refuses a key
-// that is for another site before it says whether that site exists.
-func (s *Server) ask(r *http.Request) (*question, error) {
+// ask reads what every report is asked with: site, range and, if they are among
+// the other parameters that it takes, filters. It refuses a key that is for
+// another site before it says whether that site exists.
+func (s *Server) ask(r *http.Request, others ...string) (*question, error) {
+	if err := wellFormed(r); err != nil {
+		return nil, err
+	}
+	if err := known(r, others); err != nil {
+		return nil, err
+	}
 	id, err := param(r, "site_id", "")
 	if err != nil {
 		return nil, err
@@ -84,15 +86,54 @@ func (s *Server) ask(r *http.Request) (*question, error) {
 	if err != nil {
 		return nil, err
 	}
-	days, err := parseSpan(r.URL.Query(), zone, s.now())
+	now := s.now()
+	days, err := parseSpan(r.URL.Query(), zone, now)
 	if err != nil {
 		return nil, err
 	}
-	q := &question{Query: event.Query{Site: site.Domain, Zone: zone}, span: days}
+	q := &question{Query: event.Query{Site: site.Domain, Zone: zone}, now: now}
+	q.report = reportJSON{Site: site.Domain, Timezone: zone.String()}
+	q.over(days)
+	if !slices.Contains(others, "filters") { // an export: it takes any range
+		return q, nil
+	}
+	if n := days.days(); n > longestSpan {
+		return nil, refuse(http.StatusBadRequest, "range", "the range has %d days, at most %d are answered; use period=all for everything", n, longestSpan)
+	}
+	return q, s.narrow(r, q)
+}
+
+// over sets the range.
+func (q *question) over(days stretch) {
+	q.span = days
 	q.From, q.To = days.micros()
-	start, end := days.dates()
-	q.report = reportJSON{Site: site.Domain, Timezone: zone.String(), Start: start, End: end}
-	return q, nil
+	q.report.Start, q.report.End = days.dates()
+}
+
+// wellFormed refuses parameters that net/url would leave out without a word. A
+// semicolon stands for itself: the short form of filters is full of them.
+func wellFormed(r *http.Request) error {
+	r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, ";", "%3B")
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return refuse(http.StatusBadRequest, "parameter", "the parameters are not well-formed: write %% as %%25")
+	}
+	return nil
+}
+
+// known refuses parameters that a report does not take: an answer to less than
+// was asked is a wrong one.
+func known(r *http.Request, others []string) error {
+	for name := range r.URL.Query() {
+		switch name {
+		case "site_id", "period", "start_date", "end_date":
+			continue
+		}
+		if !slices.Contains(others, name) {
+			all := append([]string{"site_id", "period", "start_date", "end_date"}, others...)
+			return refuse(http.StatusBadRequest, "parameter", "there is no parameter %.60q here; there are %s", name, strings.Join(all, ", "))
+		}
+	}
+	return nil
 }
 
 // site finds a site and its clock.
@@ -110,109 +151,89 @@ func (s *Server) site(ctx context.Context, id string) (ledger.Site, *time.Locati
 	return ledger.Site{}, nil, refuse(http.StatusNotFound, "unknown_site", "there is no site of that name; make it with POST /api/sites")
 }
 
-// answer writes a report with a note of what could not be read.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, q *question, results any) error {
-	parts, _, err := s.o.History.Parts(r.Context())
-	if err != nil {
-		return err
+// query asks a question that begins as q does, and notes for the frame where the
+// answer comes from. Filters are added to those of q.
+func (s *Server) query(ctx context.Context, q *question, change func(*event.Query)) (*event.Answer, error) {
+	ask := q.Query
+	if change != nil {
+		change(&ask)
 	}
-	for _, p := range parts {
-		if p.Damaged != "" && overlaps(p, q.Query) {
+	a, err := s.o.Questions.Query(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	q.plans = append(q.plans, a.Plan)
+	q.read(a.Seq, a.Degraded)
+	return a, nil
+}
+
+// read notes what an answer was read from. Of several answers the oldest state
+// counts: what it has all of them have.
+func (q *question) read(seq int64, degraded []event.Part) {
+	meta := &q.report.Meta
+	if meta.Seq == 0 || seq < meta.Seq {
+		meta.Seq = seq
+	}
+	for _, p := range degraded {
+		if !slices.Contains(q.report.Degraded, p.Path) {
 			q.report.Degraded = append(q.report.Degraded, p.Path)
 		}
+	}
+}
+
+// answer writes a report.
+func (s *Server) answer(w http.ResponseWriter, q *question, results any) error {
+	slices.Sort(q.plans)
+	switch plans := slices.Compact(q.plans); len(plans) {
+	case 0:
+	case 1:
+		q.report.Meta.Plan = plans[0]
+	default:
+		q.report.Meta.Plan = event.PlanBoth
 	}
 	q.report.Results = results
 	writeJSON(w, http.StatusOK, q.report)
 	return nil
 }
 
-func overlaps(p event.Part, q event.Query) bool {
-	if q.To != 0 && p.MinTime >= q.To || p.MaxTime < q.From {
-		return false
-	}
-	for _, site := range p.Sites {
-		if site == q.Site {
-			return true
-		}
-	}
-	return len(p.Sites) == 0
-}
-
-func (s *Server) statsMain(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.ask(r)
-	if err != nil {
-		return err
-	}
-	totals, err := s.o.Reports.Main(r.Context(), q.Query)
-	if err != nil {
-		return err
-	}
-	return s.answer(w, r, q, totalsJSON(totals))
-}
-
-func (s *Server) statsTimeseries(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.ask(r)
-	if err != nil {
-		return err
-	}
-	interval, err := intervalOf(r.URL.Query(), q.span.days())
-	if err != nil {
-		return err
-	}
-	points, err := s.o.Reports.Timeseries(r.Context(), q.Query, interval)
-	if err != nil {
-		return err
-	}
-	q.report.Interval = interval
-	out := make([]pointJSON, len(points))
-	for i, p := range points {
-		out[i] = pointJSON{time.UnixMicro(p.Time).In(q.Zone).Format(intervals[interval].format), totalsJSON(p.Totals)}
-	}
-	return s.answer(w, r, q, out)
-}
-
-func (s *Server) statsBreakdown(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.ask(r)
-	if err != nil {
-		return err
-	}
-	limit, err := number(r, "limit", defaultRows, 1, maxRows)
-	if err != nil {
-		return err
-	}
-	page, err := number(r, "page", 1, 1, 1_000_000)
-	if err != nil {
-		return err
-	}
-	dim := r.PathValue("dim")
-	rows, total, err := s.o.Reports.Breakdown(r.Context(), q.Query, dim, int(limit), int((page-1)*limit))
-	if err != nil {
-		return err
-	}
-	q.report.Dim, q.report.Limit, q.report.Page, q.report.Rows = dim, int(limit), int(page), &total
-	out := make([]rowJSON, len(rows))
-	for i, row := range rows {
-		out[i].totalsJSON = totalsJSON(row.Totals)
-		if row.Value != "" {
-			out[i].Value = &rows[i].Value
-		}
-	}
-	return s.answer(w, r, q, out)
-}
-
 // param returns a parameter of the URL that may be given once, or its default; a
 // parameter without a default must be given.
 func param(r *http.Request, name, otherwise string) (string, error) {
-	values := r.URL.Query()[name]
+	value, err := optional(r, name)
 	switch {
-	case len(values) > 1:
-		return "", refuse(http.StatusBadRequest, "parameter", "%s is given more than once", name)
-	case len(values) == 1 && values[0] != "":
-		return values[0], nil
+	case err != nil || value != "":
+		return value, err
 	case otherwise == "":
 		return "", refuse(http.StatusBadRequest, "parameter", "%s is missing", name)
 	}
 	return otherwise, nil
+}
+
+// optional returns a parameter of the URL that may be given once, or "".
+func optional(r *http.Request, name string) (string, error) {
+	values := r.URL.Query()[name]
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	}
+	return "", refuse(http.StatusBadRequest, "parameter", "%s is given more than once", name)
+}
+
+// choice returns a parameter that is one of several words; the first is its
+// default.
+func choice(r *http.Request, name string, words ...string) (string, error) {
+	s, err := optional(r, name)
+	switch {
+	case err != nil:
+		return "", err
+	case s == "":
+		return words[0], nil
+	case !slices.Contains(words, s):
+		return "", refuse(http.StatusBadRequest, "parameter", "%s is %s", name, strings.TrimPrefix(strings.Join(words, " or "), " or "))
+	}
+	return s, nil
 }
 
 func number(r *http.Request, name string, otherwise, least, most int64) (int64, error) {
@@ -225,4 +246,19 @@ func number(r *http.Request, name string, otherwise, least, most int64) (int64, 
 		return 0, refuse(http.StatusBadRequest, "parameter", "%s is a number from %d to %d", name, least, most)
 	}
 	return n, nil
+}
+
+// pageOf reads which rows are wanted.
+func pageOf(r *http.Request, q *question, otherwise, most int64) error {
+	limit, err := number(r, "limit", otherwise, 1, most)
+	if err != nil {
+		return err
+	}
+	page, err := number(r, "page", 1, 1, 1_000_000)
+	if err != nil {
+		return err
+	}
+	q.Limit, q.Offset, q.Count = int(limit), int((page-1)*limit), true
+	q.report.Limit, q.report.Page = int(limit), int(page)
+	return nil
 }

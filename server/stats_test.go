@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,10 @@ func TestSpan(t *testing.T) {
 		{"period=month", "Europe/Berlin", "2026-06-30T22:00:00Z", "2026-07-31T22:00:00Z", 31},
 		{"period=year", "Europe/Berlin", "2025-12-31T23:00:00Z", "2026-12-31T23:00:00Z", 365},
 		{"period=12mo", "UTC", "2025-08-01T00:00:00Z", "2026-08-01T00:00:00Z", 365},
+		{"period=6mo", "UTC", "2026-02-01T00:00:00Z", "2026-08-01T00:00:00Z", 181},
+		{"period=realtime", "Europe/Berlin", "2026-07-15T12:25:01Z", "2026-07-15T12:30:01Z", 1},
+		{"period=30m", "UTC", "2026-07-15T12:00:01Z", "2026-07-15T12:30:01Z", 1},
+		{"period=24h", "UTC", "2026-07-14T12:30:01Z", "2026-07-15T12:30:01Z", 2},
 		{"start_date=2026-01-01&end_date=2026-01-01", "UTC", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", 1},
 		{"start_date=2024-02-28&end_date=2024-03-01", "UTC", "2024-02-28T00:00:00Z", "2024-03-02T00:00:00Z", 3},
 		{"start_date=2026-01-01&end_date=2026-01-02&period=all", "UTC", "2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z", 2},
@@ -105,7 +110,7 @@ func TestDaysMeet(t *testing.T) {
 
 func TestStatsRefuse(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newStats(t, "")
 	for _, c := range []struct {
 		target string
 		status int
@@ -121,7 +126,22 @@ func TestStatsRefuse(t *testing.T) {
 		{"main?site_id=example.com&start_date=2026-01-02&end_date=2026-01-01", 400, "range"},
 		{"main?site_id=example.com&start_date=2026-02-30&end_date=2026-03-01", 400, "range"},
 		{"main?site_id=example.com&start_date=0001-01-01&end_date=2026-03-01", 400, "range"},
+		{"main?site_id=example.com&start_date=1970-01-01&end_date=2970-01-01", 400, "range"},
+		{"main?site_id=example.com&start_date=2026-01-01&end_date=2026-01-02&start_date=2026-01-01", 400, "range"},
+		{"main?site_id=example.com&period=7d&period=all", 400, "range"},
+		{"main?site_id=example.com&from=2026-01-01", 400, "parameter"},
+		{"main?site_id=example.com&metrics=visitors,hits", 400, "metric"},
+		{"main?site_id=example.com&metrics=visitors,visitors", 400, "metric"},
+		{"main?site_id=example.com&metrics=,", 400, "metric"},
+		{"main?site_id=example.com&metrics=conversion_rate", 422, "bad_query"},
+		{"main?site_id=example.com&metrics=total_revenue", 422, "bad_query"},
+		{"main?site_id=example.com&metrics=total_revenue&currency=EURO", 400, "parameter"},
+		{"main?site_id=example.com&compare=last_week", 400, "parameter"},
+		{"main?site_id=example.com&compare=previous_period&period=all", 400, "compare"},
 		{"timeseries?site_id=example.com&interval=second", 400, "interval"},
+		{"timeseries?site_id=example.com&interval=day&interval=hour", 400, "interval"},
+		{"timeseries?site_id=example.com&interval=minute&period=7d", 400, "interval"},
+		{"timeseries?site_id=example.com&interval=day&start_date=1970-01-01&end_date=2069-12-31", 422, "bad_query"},
 		{"timeseries?site_id=example.com&interval=hour&period=year", 400, "interval"},
 		{"timeseries?site_id=example.com&interval=hour&period=all", 400, "interval"},
 		{"breakdown/page?site_id=example.com&limit=0", 400, "parameter"},
@@ -130,6 +150,51 @@ func TestStatsRefuse(t *testing.T) {
 		{"breakdown/page?site_id=example.com&limit=99999999999999999999", 400, "parameter"},
 		{"breakdown/page?site_id=example.com&limit=1e2", 400, "parameter"},
 		{"breakdown/page?site_id=example.com&page=0", 400, "parameter"},
+		{"breakdown/page?site_id=example.com&sort=visits:up", 400, "parameter"},
+		{"breakdown/page?site_id=example.com&sort=exit_rate", 400, "parameter"},
+		{"breakdown/page?site_id=example.com&search=" + strings.Repeat("x", 2001), 400, "parameter"},
+		{"breakdown/nothing?site_id=example.com", 422, "bad_query"},
+		{"breakdown/visitor?site_id=example.com", 422, "bad_query"},
+		{"breakdown/prop:?site_id=example.com", 422, "bad_query"},
+		{"breakdown/goals?site_id=example.com&search=x", 400, "parameter"},
+		{"realtime?site_id=example.com&period=7d", 400, "range"},
+		{"realtime?site_id=example.com&minutes=61", 400, "parameter"},
+		{"sessions?site_id=example.com&compare=x", 400, "parameter"},
+		{"revenue?site_id=example.com&limit=0", 400, "parameter"},
+		{"property-values?site_id=example.com", 400, "parameter"},
+		{"property-values?site_id=example.com&key=" + strings.Repeat("x", 301), 422, "bad_query"},
+		{"funnel?site_id=example.com", 400, "parameter"},
+		{"funnel?site_id=example.com&steps=page:/a", 400, "steps"},
+		{"funnel?site_id=example.com&steps=page:/a,", 400, "steps"},
+		{"funnel?site_id=example.com&steps=page:/a,/b", 400, "steps"},
+		{"funnel?site_id=example.com&steps=page:/a,goal:none", 422, "bad_query"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b*\\*", 400, "steps"},
+		{"funnel?site_id=example.com&steps=" + strings.Repeat("page:/a,", 32) + "page:/b", 400, "steps"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&window=1", 400, "window"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&window=0+days", 400, "window"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&window=366+days", 400, "window"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&window=1+year", 400, "window"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&modes=lenient", 422, "bad_query"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&by=nothing", 422, "bad_query"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&any=yes", 400, "parameter"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&any=true", 422, "bad_query"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&over=minute", 400, "parameter"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&over=hour&period=all", 400, "interval"},
+		{"funnel?site_id=example.com&steps=page:/a,page:/b&unit=session", 400, "parameter"},
+		{"retention?site_id=example.com&weeks=1", 400, "parameter"},
+		{"retention?site_id=example.com&weeks=4&n=4", 400, "parameter"},
+		{"retention?site_id=example.com&weeks=4&interval=day", 400, "parameter"},
+		{"retention?site_id=example.com&n=1000", 400, "parameter"},
+		{"retention?site_id=example.com&by=visit", 422, "bad_query"},
+		{"retention?site_id=example.com&interval=hour", 400, "parameter"},
+		{"retention?site_id=example.com&start=/a", 400, "steps"},
+		{"sequences?site_id=example.com&steps=page:/a", 400, "steps"},
+		{"sequences?site_id=example.com&steps=page:/a,page:/b&pattern=" + strings.Repeat(".", 1001), 422, "bad_query"},
+		{"flow?site_id=example.com&page=/a&start=page:/b", 400, "parameter"},
+		{"flow?site_id=example.com&page=/a&direction=up", 400, "parameter"},
+		{"flow?site_id=example.com&page=/a&steps=11", 400, "parameter"},
+		{"flow?site_id=example.com&page=/a&limit=101", 400, "parameter"},
+		{"flow?site_id=example.com&page=/a&by=goals", 422, "bad_query"},
 		{"breakdown/", 404, "not_found"},
 		{"export?site_id=example.com&format=xlsx", 400, "format"},
 		{"export?site_id=example.com&after=-1", 400, "parameter"},
@@ -140,70 +205,13 @@ func TestStatsRefuse(t *testing.T) {
 		}
 	}
 	for err, status := range map[error]int{
-		event.ErrBusy: 429, &event.QueryError{Message: "no such dimension"}: 422, errors.New("x"): 500,
+		event.ErrBusy: 429, event.ErrMemory: 503, &event.QueryError{Message: "no such dimension"}: 422, errors.New("x"): 500,
 	} {
 		r.err = err
-		for _, target := range []string{"main?", "timeseries?", "breakdown/page?", "export?"} {
+		for _, target := range append(slices.Clone(everyReport), "export?") {
 			if w := r.do("GET", "/api/stats/"+target+"site_id=example.com", ""); w.Code != status || strings.Contains(w.Header().Get("Content-Disposition"), "attachment") {
 				t.Errorf("%s with %v: %d %v, want %d", target, err, w.Code, w.Header(), status)
 			}
-		}
-	}
-}
-
-func TestStats(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	totals := event.Totals{Visitors: 1, Visits: 2, Pageviews: 3, Events: 4, ViewsPerVisit: 1.5, BounceRate: 50, VisitDuration: 12.5}
-	const figures = `"visitors":1,"visits":2,"pageviews":3,"events":4,"views_per_visit":1.5,"bounce_rate":50,"visit_duration":12.5`
-	r.totals = totals
-	r.parts = []event.Part{
-		{Path: "sound", Sites: []string{"example.com"}, MaxTime: math.MaxInt64},
-		{Path: "damaged", Sites: []string{"example.com"}, MinTime: now.UnixMicro(), MaxTime: now.UnixMicro(), Damaged: "x"},
-		{Path: "of another site", Sites: []string{"other.com"}, MinTime: now.UnixMicro(), MaxTime: now.UnixMicro(), Damaged: "x"},
-		{Path: "of another time", Sites: []string{"example.com"}, MinTime: 1, MaxTime: 2, Damaged: "x"},
-	}
-	w := r.do("GET", "/api/stats/main?site_id=example.com&period=today", "")
-	if got, want := w.Body.String(), `{"site_id":"example.com","timezone":"Europe/Berlin","start_date":"2026-07-15","end_date":"2026-07-15","degraded":["damaged"],"results":{`+figures+"}}\n"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if r.asked.Site != "example.com" || r.asked.Zone.String() != "Europe/Berlin" || r.asked.To-r.asked.From != 24*3600e6 {
-		t.Errorf("asked %+v", r.asked)
-	}
-	r.parts = nil
-
-	r.points = []event.Point{{Time: time.Date(2026, 7, 14, 22, 0, 0, 0, time.UTC).UnixMicro(), Totals: totals}}
-	for query, c := range map[string]struct{ interval, date string }{
-		"period=today":              {"hour", "2026-07-15 00:00:00"},
-		"period=30d":                {"day", "2026-07-15"},
-		"period=all":                {"month", "2026-07-15"},
-		"period=30d&interval=week":  {"week", "2026-07-15"},
-		"period=year&interval=week": {"week", "2026-07-15"},
-	} {
-		got := into[struct {
-			Interval string
-			Results  []struct {
-				Date     string
-				Visitors int
-			}
-		}](t, r.do("GET", "/api/stats/timeseries?site_id=example.com&"+query, ""))
-		if got.Interval != c.interval || r.interval != c.interval || len(got.Results) != 1 || got.Results[0].Date != c.date || got.Results[0].Visitors != 1 {
-			t.Errorf("%s: %+v, asked for %s; want %+v", query, got, r.interval, c)
-		}
-	}
-
-	r.rows = []event.Row{{Value: "/a", Totals: totals}, {Totals: totals}}
-	w = r.do("GET", "/api/stats/breakdown/page?site_id=example.com&period=all&limit=2&page=3", "")
-	if got, want := w.Body.String(), `{"site_id":"example.com","timezone":"Europe/Berlin","dimension":"page","limit":2,"page":3,"total_rows":42,"results":[{"value":"/a",`+figures+`},{"value":null,`+figures+"}]}\n"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if r.dim != "page" || r.limit != 2 || r.offset != 4 {
-		t.Errorf("asked for %s, %d rows from %d", r.dim, r.limit, r.offset)
-	}
-	r.rows, r.points = nil, nil
-	for _, target := range []string{"timeseries", "breakdown/page"} {
-		if w := r.do("GET", "/api/stats/"+target+"?site_id=example.com", ""); !strings.Contains(w.Body.String(), `"results":[]`) {
-			t.Errorf("%s of nothing is %s", target, w.Body)
 		}
 	}
 }
@@ -252,6 +260,25 @@ func TestSQL(t *testing.T) {
 	if got, want := csv.Body.String(), "a,'=b\n'=1+1,1.5\n,NaN\n-1.50,3\n"; got != want || csv.Header().Get("X-Eider-Truncated") != "true" {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	for _, c := range []struct{ query, accept, kind string }{
+		{"?format=arrow", "text/csv", "application/vnd.apache.arrow.stream"},
+		{"", "application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.stream"},
+		{"", "text/html, text/csv;q=0.9, */*;q=0.1", "text/csv; charset=utf-8"},
+		{"", "text/*", "text/csv; charset=utf-8"},
+		{"", "text/csv;q=0, */*", "application/json"},
+		{"?format=", "", "application/json"},
+	} {
+		r.sql.Arrow, r.sql.Count = []byte("ARROW"), 3
+		w := r.do("POST", "/api/sql"+c.query, `{"query": "SELECT 1"}`, "Content-Type: application/json", "Accept: "+c.accept)
+		arrow := c.kind == "application/vnd.apache.arrow.stream"
+		if w.Code != 200 || w.Header().Get("Content-Type") != c.kind || r.sqlOpts.Arrow != arrow || arrow != (w.Body.String() == "ARROW") ||
+			w.Header().Get("X-Eider-Rows") != "3" || w.Header().Get("X-Eider-Truncated") != "true" {
+			t.Errorf("%s with Accept %q: %d %v %s", c.query, c.accept, w.Code, w.Header(), w.Body)
+		}
+	}
+	want(t, r.do("POST", "/api/sql?format=xlsx", `{"query": "SELECT 1"}`, "Content-Type: application/json"), 400, "format")
+	want(t, r.do("POST", "/api/sql", `{"query": "SELECT 1"}`, "Content-Type: application/json", "Accept: image/png"), 406, "format")
+	r.do("POST", "/api/sql", `{"query": "SELECT 1", "max_rows": 5, "timeout": 2}`, "Content-Type: application/json")
 	if r.body != "SELECT 1" || r.sqlOpts.MaxRows != 5 || r.sqlOpts.Timeout != 2*time.Second {
 		t.Errorf("asked %q with %+v", r.body, r.sqlOpts)
 	}
@@ -299,12 +326,15 @@ func TestSQL(t *testing.T) {
 // FuzzQuery sends any query string to every report: none may fail on our side.
 func FuzzQuery(f *testing.F) {
 	f.Add("site_id=example.com&period=7d")
+	f.Add("site_id=example.com&filters=pages%3D%3D/a%7C/b;country!%3DDE&segment=1&metrics=visitors,events&sort=value:asc")
+	f.Add("site_id=example.com&filters=%5B%5B%22is%22,%22event:page%22,%5B%22/%22%5D%5D%5D&steps=page:/a%5C,b,event:x&pattern=(%3F1)(%3F2)")
 	f.Add("site_id=example.com&start_date=9999-12-31&end_date=9999-12-31&limit=&page=%zz")
-	r := newRig(f, func(o *server.Options) { o.Log = slog.New(slog.DiscardHandler) })
+	r := newStats(f, "", func(o *server.Options) { o.Log = slog.New(slog.DiscardHandler) })
 	f.Fuzz(func(t *testing.T, query string) {
-		for _, path := range []string{"main", "timeseries", "breakdown/x", "export"} {
+		for _, target := range append(slices.Clone(everyReport), "export?") {
+			path, more, _ := strings.Cut(target, "?")
 			req := httptest.NewRequest("GET", "/api/stats/"+path, nil)
-			req.URL.RawQuery = query
+			req.URL.RawQuery = more + query
 			req.Header.Set("X-Api-Key", bootstrap)
 			if w := r.serve(req); w.Code >= 500 {
 				t.Fatalf("%s?%q: %d %s", path, query, w.Code, w.Body)

@@ -5,7 +5,6 @@ import "context"
 // For tests from the outside.
 var (
 	Binned    = binned
-	Intervals = intervals
 	GuardTree = guardTree
 )
 

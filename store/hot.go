@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/fault"
@@ -27,6 +25,7 @@ type generation struct {
 	table string // as SQL names it
 	rows  int64
 	last  int64 // Seq of its newest row
+	reach *reach
 }
 
 // sqlTypes are the types of hot columns, which are those that read_parquet gives
@@ -93,13 +92,23 @@ func (s *Store) flush(ctx context.Context, batch []event.Event) error {
 	// What is accepted is stored, even if whoever asked for it has gone.
 	record := l.batch.record(batch)
 	defer record.Release()
-	hot, err := s.add(context.WithoutCancel(ctx), l, v.hot, batch[len(batch)-1].Seq, record)
+	ctx = context.WithoutCancel(ctx)
+	hot, err := s.add(ctx, l, v.hot, batch[len(batch)-1].Seq, record)
+	if outOfMemory(err) {
+		s.statements.keepOut(true)
+		defer s.statements.keepOut(false)
+	}
+	for try := 1; try < 5 && outOfMemory(err); try++ { // it was undone, and others have made room
+		time.Sleep(time.Duration(try) * 50 * time.Millisecond)
+		hot, err = s.add(ctx, l, v.hot, batch[len(batch)-1].Seq, record)
+	}
 	if err != nil {
 		s.spoil(err)
 		return err
 	}
+	hot[len(hot)-1].reach.note(batch)
 	fault.Point("flush: inserted")
-	s.change(func(v *view) trash {
+	s.bring(batch, func(v *view) trash {
 		// A publish without the lens may have gone further.
 		v.hot, v.flushed = hot, max(v.flushed, batch[len(batch)-1].Seq)
 		s.stats.flushes++
@@ -143,7 +152,7 @@ func (s *Store) add(ctx context.Context, l *lens, hot []generation, last int64, 
 		hot = append(hot, g)
 	}
 	g := &hot[len(hot)-1]
-	if err := l.insert(ctx, g.table, records); err != nil {
+	if err := l.insert(ctx, g.table, g.rows, records, s.statements.giveWay); err != nil {
 		return nil, err
 	}
 	for _, r := range records {
@@ -159,7 +168,7 @@ func (s *Store) newGeneration(ctx context.Context, l *lens) (generation, error) 
 	if err := l.exec(ctx, "CREATE TABLE "+table+" ("+columnTypes+")"); err != nil {
 		return generation{}, fmt.Errorf("make hot table: %w", err)
 	}
-	return generation{table: table}, nil
+	return generation{table: table, reach: new(reach)}, nil
 }
 
 // rotate makes the next flush start a new generation, so that those there are can
@@ -178,7 +187,7 @@ func (s *Store) rotate(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.change(func(v *view) trash {
+	s.rearrange(func(v *view) trash {
 		v.hot = append(slices.Clone(v.hot), g)
 		return trash{}
 	})
@@ -189,7 +198,7 @@ func (s *Store) rotate(ctx context.Context) (int64, error) {
 func (s *Store) shed() {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
-	s.change(func(v *view) trash {
+	s.rearrange(func(v *view) trash {
 		t := trash{lens: s.lens}
 		var kept []generation
 		for _, g := range v.hot {
@@ -224,7 +233,7 @@ func (s *Store) load(ctx context.Context, l *lens, hot []generation, after int64
 	err := s.ledger.Groups(ctx, after, func(g ledger.Group) error {
 		events, err := event.Decode(string(g.Payload))
 		if err != nil {
-			return fmt.Errorf("journal group %d: %w", g.First, err)
+			return damagedGroup(g, err)
 		}
 		for len(events) > 0 && events[0].Seq <= after {
 			events = events[1:]
@@ -245,6 +254,12 @@ func (s *Store) load(ctx context.Context, l *lens, hot []generation, after int64
 	return ld.hot, nil
 }
 
+// damagedGroup is why a group of the journal cannot be read. Its events are nowhere
+// else, so nobody but the operator can say that they are to be given up.
+func damagedGroup(g ledger.Group, err error) error {
+	return fmt.Errorf("events %d to %d of the journal cannot be read; restore ledger.db from a backup: %w", g.First, g.Last, err)
+}
+
 // A loading is what of the journal is on its way into the lens.
 type loading struct {
 	store   *Store
@@ -253,6 +268,7 @@ type loading struct {
 	events  []event.Event
 	records []arrow.RecordBatch
 	rows    int
+	reach   reach
 	bytes   int   // of the payloads of events and records
 	last    int64 // Seq of the newest in records
 }
@@ -262,6 +278,7 @@ type loading struct {
 func (ld *loading) record(ctx context.Context, atLeast int) (err error) {
 	if n := len(ld.events); n > 0 {
 		ld.records = append(ld.records, ld.lens.batch.record(ld.events))
+		ld.reach.note(ld.events)
 		ld.rows, ld.last = ld.rows+n, ld.events[n-1].Seq
 		ld.events = ld.events[:0]
 	}
@@ -270,6 +287,9 @@ func (ld *loading) record(ctx context.Context, atLeast int) (err error) {
 	}
 	ld.hot, err = ld.store.add(ctx, ld.lens, ld.hot, ld.last, ld.records...)
 	ld.drop()
+	if err == nil {
+		ld.hot[len(ld.hot)-1].reach.join(&ld.reach)
+	}
 	return err
 }
 
@@ -396,51 +416,4 @@ func valid(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
-}
-
-// insert adds records to a hot table in one transaction.
-//
-// They are a view on memory that only this transaction may read: it is made and
-// dropped inside it, so that no other connection ever sees its name.
-func (l *lens) insert(ctx context.Context, table string, records []arrow.RecordBatch) (err error) {
-	if _, err := l.writer.ExecContext(ctx, "BEGIN"); err != nil {
-		return err
-	}
-	release, err := l.register(records)
-	if err == nil {
-		defer release()
-		err = l.exec(ctx, "INSERT INTO "+table+" SELECT * FROM incoming", "DROP VIEW incoming", "COMMIT")
-	}
-	if err != nil {
-		_, undo := l.writer.ExecContext(ctx, "ROLLBACK")
-		return errors.Join(err, undo)
-	}
-	return nil
-}
-
-func (l *lens) exec(ctx context.Context, stmts ...string) error {
-	for _, stmt := range stmts {
-		if _, err := l.writer.ExecContext(ctx, stmt); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// register makes the view incoming of records.
-func (l *lens) register(records []arrow.RecordBatch) (release func(), err error) {
-	reader, err := array.NewRecordReader(l.batch.schema, records)
-	if err != nil {
-		return nil, err
-	}
-	defer reader.Release()
-	err = l.writer.Raw(func(conn any) error {
-		a, err := duckdb.NewArrowFromConn(conn.(driver.Conn))
-		if err != nil {
-			return err
-		}
-		release, err = a.RegisterView(reader, "incoming")
-		return err
-	})
-	return release, err
 }

@@ -14,9 +14,13 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 )
 
+// BUG(store): once, in thousands of lives under load, DuckDB has been seen to begin a
+// scan of a table that was gone, which ends the process. What was acknowledged is
+// in the journal; the statement is not known yet.
+
 // lensVersion is what lens.duckdb is stamped with. A lens with another stamp is
 // deleted, not migrated.
-const lensVersion = 1
+const lensVersion = 3
 
 // maxSpill bounds what DuckDB may write to tmp, in bytes.
 const maxSpill = 4 << 30
@@ -27,6 +31,8 @@ const maxSpill = 4 << 30
 type lens struct {
 	db *sql.DB
 
+	rollups *rollups
+
 	// Guarded by Store.flushing.
 	writer *sql.Conn // brings the hot rows
 	batch  *batch
@@ -35,7 +41,7 @@ type lens struct {
 // lensFiles are the names that a lens has on disk.
 func lensFiles(dir string) []string {
 	path := filepath.Join(dir, "lens.duckdb")
-	return []string{path, path + ".wal"}
+	return []string{path, path + ".wal", path + ".wal.checkpoint", path + ".wal.recovery"}
 }
 
 // openLens opens the lens of a data directory. If that fails it deletes the
@@ -97,6 +103,10 @@ func settings(o Options, spill string) url.Values {
 		"allow_unsigned_extensions":    {"false"},
 		"preserve_insertion_order":     {"false"},
 		"enable_external_file_cache":   {"false"}, // the kernel caches parts; a name may be used again
+		// By itself DuckDB would compress hot rows again and again while they come in,
+		// which costs a flush a third of its time; what is written to lens.duckdb is
+		// checkpointed where it is written.
+		"checkpoint_threshold": {"1TB"},
 	}
 }
 
@@ -121,6 +131,9 @@ func (l *lens) setUp(ctx context.Context, o Options) error {
 		}
 	}
 	var err error
+	if l.rollups, err = openRollups(ctx, l.db); err != nil {
+		return err
+	}
 	if l.writer, err = l.db.Conn(ctx); err != nil {
 		return fmt.Errorf("connect to lens: %w", err)
 	}
@@ -129,7 +142,7 @@ func (l *lens) setUp(ctx context.Context, o Options) error {
 
 // checkStamp reads all of the file's schema and stamps a new file.
 func (l *lens) checkStamp(ctx context.Context) error {
-	if _, err := l.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS lens.stamp (version INTEGER NOT NULL)"); err != nil {
+	if _, err := l.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS lens.stamp (version INTEGER NOT NULL, rollups VARCHAR)"); err != nil {
 		return fmt.Errorf("read lens.duckdb: %w", err)
 	}
 	var version sql.NullInt64
@@ -142,7 +155,7 @@ func (l *lens) checkStamp(ctx context.Context) error {
 	case version.Valid:
 		return fmt.Errorf("lens.duckdb has version %d, want %d", version.Int64, lensVersion)
 	}
-	for _, stmt := range []string{fmt.Sprintf("INSERT INTO lens.stamp VALUES (%d)", lensVersion), "CHECKPOINT lens"} {
+	for _, stmt := range []string{fmt.Sprintf("INSERT INTO lens.stamp VALUES (%d, NULL)", lensVersion), "CHECKPOINT lens"} {
 		if _, err := l.db.ExecContext(ctx, stmt); err != nil {
 			return fmt.Errorf("stamp lens.duckdb: %w", err)
 		}

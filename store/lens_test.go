@@ -240,7 +240,7 @@ func TestLensVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.ExecContext(t.Context(), "INSERT INTO lens.stamp VALUES (99)"); err != nil {
+	if _, err := conn.ExecContext(t.Context(), "INSERT INTO lens.stamp (version) VALUES (99)"); err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()

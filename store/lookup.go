@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,7 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/eider-analytics/eider/store/event"
-	"github.com/eider-analytics/eider/store/ledger"
 )
 
 // ErrKnownDamaged is returned by [Store.KnownIDs] when a part in quarantine may
@@ -55,54 +55,57 @@ func (s *Store) KnownIDs(ctx context.Context, site string, from, to event.Day, i
 	return known, nil
 }
 
-// OpenVisits calls fn for every event with a Time of at least since (µs), in the
-// order of Seq. The event and its texts are fn's only until it returns.
-//
-// Those that are not in parts come from the journal, which is read in a third of
-// the time that the lens takes to hand over whole rows.
-func (s *Store) OpenVisits(ctx context.Context, since int64, fn func(*event.Event) error) error {
-	s.boundary.Lock()
-	defer s.boundary.Unlock()
-	sn := s.Snapshot()
-	defer sn.Release()
-	d := newDecoder(true)
-	err := s.scan(ctx, sn.window(0, sn.Published()), span{from: since}, func(rec arrow.RecordBatch) error {
-		for row := range int(rec.NumRows()) {
-			if err := fn(d.event(rec, row)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		err = s.openInJournal(ctx, sn.Published(), since, fn)
-	}
-	if err != nil {
+//go:embed open_visits.sql
+var openVisitsSQL string
+
+// OpenVisits calls fn for what is to be known of the visits that may go on: of
+// each visitor's latest visit its first and its last event (by Time),
+// of those with a Time of at least since (µs), in the order of Seq. Of more than
+// limit visitors it takes those that were there last. Imported events are no part
+// of it. The event and its texts are fn's only until it returns.
+func (s *Store) OpenVisits(ctx context.Context, since int64, limit int, fn func(*event.Event) error) error {
+	if err := s.openVisits(ctx, since, limit, fn); err != nil {
 		return fmt.Errorf("read open visits: %w", err)
 	}
 	return nil
 }
 
-// openInJournal is the part of OpenVisits that reads the journal after a Seq, with
-// boundary held.
-func (s *Store) openInJournal(ctx context.Context, after, since int64, fn func(*event.Event) error) error {
-	return s.ledger.Groups(ctx, after, func(g ledger.Group) error {
-		frames, err := event.Frames(string(g.Payload))
-		if err != nil {
-			return fmt.Errorf("journal group %d: %w", g.First, err)
-		}
-		for _, f := range frames {
-			if _, _, at := f.Key(); at < since {
-				continue
-			}
-			e, err := f.Decode()
+func (s *Store) openVisits(ctx context.Context, since int64, limit int, fn func(*event.Event) error) error {
+	sn := s.Snapshot()
+	defer sn.Release()
+	conn, err := s.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer discardConn(conn) // and the table with it
+	relation := sn.Relation("", since, 0)
+	text := strings.ReplaceAll(openVisitsSQL, "{{events}}", relation)
+	if _, err := conn.ExecContext(ctx, text, sql.Named("since", since), sql.Named("limit", int64(limit))); err != nil {
+		return err
+	}
+	text = fmt.Sprintf(`SELECT %s FROM %s AS events SEMI JOIN (SELECT seq FROM ends WHERE seq > $1 ORDER BY seq LIMIT %d) USING (seq) ORDER BY seq`,
+		scanList, relation, rowsAtOnce)
+	d := newDecoder(true)
+	for after, more := int64(0), true; more; {
+		more = false
+		err := records(ctx, conn, text, []any{after}, func(rec arrow.RecordBatch) error {
+			rec, err := retyped(rec)
 			if err != nil {
-				return fmt.Errorf("journal group %d: %w", g.First, err)
-			}
-			if err := fn(&e); err != nil {
 				return err
 			}
+			defer rec.Release()
+			for row := range int(rec.NumRows()) {
+				e := d.event(rec, row)
+				after, more = e.Seq, true
+				if err := fn(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }

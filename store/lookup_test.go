@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"cmp"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,27 +78,69 @@ func TestKnownIDs(t *testing.T) {
 	}
 }
 
-// TestOpenVisits checks that every field of an event comes back, in the order of
-// Seq, from parts and hot rows alike.
+// TestOpenVisits checks that of each visitor's latest visit the first and the last
+// event come back, with every field and in the order of Seq, from
+// parts and hot rows alike.
 func TestOpenVisits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	exportable(t, r)
-	since := int64(noon - day)
-	var want, got []event.Event
-	for _, e := range r.visible() {
-		if e.Time >= since {
-			want = append(want, e)
+	r.add(full())
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for range 3 { // visits that go on, and some that are late, in every store
+		events := some(rnd, 200, 2)
+		for i := range events {
+			e := &events[i]
+			e.Via, e.Visitor = event.ViaPage, event.ID{1, byte(rnd.IntN(30))}
+			e.Visit = int64(e.Visitor[1])*10 + 1 + rnd.Int64N(2)
+			e.Time = noon - rnd.Int64N(int64(day/4))
+		}
+		events[7].Via, events[8].Visitor, events[8].Visit = event.ViaImport, event.ID{}, 0
+		r.add(events...)
+		if r.store.Stats().Parts < 3 {
+			r.publish()
 		}
 	}
-	if err := r.store.OpenVisits(t.Context(), since, func(e *event.Event) error { got = append(got, *e); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if diff := gocmp.Diff(want, got); diff != "" {
-		t.Errorf("want -, got +:\n%s", diff)
+	since := int64(noon - day/5)
+	for _, limit := range []int{1000, 5} {
+		want := openVisits(r.visible(), since, limit)
+		var got []event.Event
+		if err := r.store.OpenVisits(t.Context(), since, limit, func(e *event.Event) error { got = append(got, *e); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(want, got); diff != "" || len(got) < 5 {
+			t.Errorf("limit %d, %d events: want -, got +:\n%s", limit, len(got), diff)
+		}
 	}
 	enough := errors.New("enough")
-	if err := r.store.OpenVisits(t.Context(), 0, func(*event.Event) error { return enough }); !errors.Is(err, enough) {
+	if err := r.store.OpenVisits(t.Context(), 0, 10, func(*event.Event) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("got %v, want what fn returned", err)
 	}
+}
+
+// openVisits is what OpenVisits is to find among events, which are in the order of
+// Seq and happened at different times.
+func openVisits(events []event.Event, since int64, limit int) (ends []event.Event) {
+	visitors := map[event.ID][]event.Event{}
+	var order []event.ID // by the newest event, the newest first
+	for _, e := range slices.Backward(events) {
+		if e.Time < since || e.Visitor.IsZero() || e.Via == event.ViaImport {
+			continue
+		}
+		if visitors[e.Visitor] == nil {
+			order = append(order, e.Visitor)
+		}
+		visitors[e.Visitor] = append(visitors[e.Visitor], e)
+	}
+	for _, visitor := range order[:min(limit, len(order))] {
+		byTime := func(a, b event.Event) int { return cmp.Compare(a.Time, b.Time) }
+		last := slices.MaxFunc(visitors[visitor], byTime)
+		visit := slices.DeleteFunc(visitors[visitor], func(e event.Event) bool { return e.Visit != last.Visit })
+		first := slices.MinFunc(visit, byTime)
+		ends = append(ends, first)
+		if last.Seq != first.Seq {
+			ends = append(ends, last)
+		}
+	}
+	slices.SortFunc(ends, func(a, b event.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	return ends
 }

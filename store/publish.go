@@ -53,6 +53,7 @@ func (s *Store) publish(ctx context.Context) (p Published, err error) {
 		return p, err
 	}
 	began := time.Now()
+	s.pace.begin()
 	target, err := s.rotate(ctx)
 	if err != nil {
 		// Parts are made from the journal: that can be done without the lens, and at
@@ -104,7 +105,7 @@ func (s *Store) round(ctx context.Context, p *Published, target int64) (done boo
 		return false, err
 	}
 	fault.Point("publish: committed")
-	s.change(func(v *view) trash {
+	s.rearrange(func(v *view) trash {
 		v.parts = merged(v.parts, parts, nil)
 		v.published = h.through
 		v.flushed = max(v.flushed, h.through)
@@ -157,7 +158,7 @@ type sheaf struct {
 	frame     event.Frame
 }
 
-// errEnough ends the reading of the journal.
+// errEnough ends the reading of the journal, or of a result.
 var errEnough = errors.New("enough")
 
 // gather reads whole groups after a Seq and not past target until it has
@@ -171,12 +172,13 @@ func (s *Store) gather(ctx context.Context, after, target int64) (harvest, error
 		}
 		frames, err := event.Frames(string(g.Payload))
 		if err != nil {
-			return fmt.Errorf("journal group %d: %w", g.First, err)
+			return damagedGroup(g, err)
 		}
 		for _, f := range frames {
 			seq, site, at := f.Key()
 			h.events = append(h.events, sheaf{event.DayOf(at), site, at, seq, f})
 		}
+		s.breathe()
 		h.ids = append(h.ids, g.IDs...)
 		h.through = g.Last
 		size += int64(len(g.Payload))

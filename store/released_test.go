@@ -94,11 +94,7 @@ func releasedOptions(r *rig) store.Options {
 
 func checkReleasedStore(t *testing.T, s *store.Store) {
 	t.Helper()
-	var got []event.Event
-	err := s.OpenVisits(t.Context(), 0, func(e *event.Event) error {
-		got = append(got, *e)
-		return nil
-	})
+	got, err := s.Events(t.Context())
 	if diff := cmp.Diff(released(), got); err != nil || diff != "" {
 		t.Errorf("%v, events want -, got +:\n%s", err, diff)
 	}
@@ -138,6 +134,13 @@ func checkReleasedLedger(t *testing.T, l *ledger.Ledger) {
 	}
 	if n, err := l.DropSalts(ctx, noon+1); n != 1 || err != nil {
 		t.Errorf("dropped %d salts, %v; want 1", n, err)
+	}
+	// What the first version did not have can be given to its sites.
+	if settings, err := l.SiteSettings(ctx, "a.example"); err != nil || settings.Timezone != releasedSite.Timezone {
+		t.Errorf("settings %+v, %v", settings, err)
+	}
+	if _, err := l.AddGoal(ctx, ledger.Goal{Site: "a.example", Kind: ledger.PageGoal, Path: "/thanks"}); err != nil {
+		t.Errorf("AddGoal = %v", err)
 	}
 }
 

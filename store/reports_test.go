@@ -15,6 +15,7 @@ import (
 
 	"github.com/eider-analytics/eider/store"
 	"github.com/eider-analytics/eider/store/event"
+	"github.com/eider-analytics/eider/store/storetest"
 )
 
 const (
@@ -83,12 +84,12 @@ func TestTotals(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.add(story()...)
-	want := event.Totals{
+	want := storetest.Totals{
 		Visitors: 6, Visits: 5, Pageviews: 9, Events: 11,
 		ViewsPerVisit: 7.0 / 5, BounceRate: 40, VisitDuration: (90 + 0 + 10 + 20 + 1800) / 5.0,
 	}
 	for _, state := range []string{"hot", "published"} {
-		got, err := r.store.Main(t.Context(), storyDay)
+		got, err := storetest.Main(t.Context(), r.store, storyDay)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,8 +98,8 @@ func TestTotals(t *testing.T) {
 		}
 		r.publish()
 	}
-	none, err := r.store.Main(t.Context(), event.Query{Site: "nobody's", From: midnight, To: midnight + day})
-	if err != nil || none != (event.Totals{}) {
+	none, err := storetest.Main(t.Context(), r.store, event.Query{Site: "nobody's", From: midnight, To: midnight + day})
+	if err != nil || none != (storetest.Totals{}) {
 		t.Errorf("a site without events: %+v, %v", none, err)
 	}
 }
@@ -107,16 +108,16 @@ func TestTimeseries(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.add(story()...)
-	got, err := r.store.Timeseries(t.Context(), event.Query{Site: "a.example", From: midnight - day, To: midnight + 2*day}, event.Daily)
+	got, err := storetest.Timeseries(t.Context(), r.store, event.Query{Site: "a.example", From: midnight - day, To: midnight + 2*day}, event.Daily)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []event.Point{
-		{Time: midnight - day, Totals: event.Totals{Visitors: 1, Visits: 1, Pageviews: 1, Events: 1, ViewsPerVisit: 2, VisitDuration: 7800}},
-		{Time: midnight, Totals: event.Totals{
+	want := []storetest.Point{
+		{Time: midnight - day, Totals: storetest.Totals{Visitors: 1, Visits: 1, Pageviews: 1, Events: 1, ViewsPerVisit: 2, VisitDuration: 7800}},
+		{Time: midnight, Totals: storetest.Totals{
 			Visitors: 6, Visits: 5, Pageviews: 9, Events: 11, ViewsPerVisit: 7.0 / 5, BounceRate: 40, VisitDuration: 384,
 		}},
-		{Time: midnight + day, Totals: event.Totals{Visitors: 1, Pageviews: 1, Events: 1}},
+		{Time: midnight + day, Totals: storetest.Totals{Visitors: 1, Pageviews: 1, Events: 1}},
 	}
 	if diff := gocmp.Diff(want, got, sameFloats); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -127,37 +128,37 @@ func TestBreakdown(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.add(story()...)
-	row := func(value string, visitors, visits, pageviews, events int64) event.Row {
-		return event.Row{Value: value, Totals: event.Totals{Visitors: visitors, Visits: visits, Pageviews: pageviews, Events: events}}
+	row := func(value string, visitors, visits, pageviews, events int64) storetest.Row {
+		return storetest.Row{Value: value, Totals: storetest.Totals{Visitors: visitors, Visits: visits, Pageviews: pageviews, Events: events}}
 	}
 	for _, c := range []struct {
-		dim           string
+		dim           event.Dimension
 		limit, offset int
-		want          []event.Row
+		want          []storetest.Row
 		total         int64
 	}{
-		{"pages", 10, 0, []event.Row{row("/b", 4, 3, 4, 5), row("/", 3, 3, 5, 6), row("/late", 0, 1, 0, 0)}, 3},
-		{"pages", 1, 1, []event.Row{row("/", 3, 3, 5, 6)}, 3},
-		{"pages", 10, 7, []event.Row{}, 3},
-		{"exit-pages", 10, 0, []event.Row{row("/b", 4, 3, 5, 6), row("/", 1, 1, 1, 2), row("/late", 1, 1, 1, 1), row("", 0, 0, 2, 2)}, 4},
-		{"sources", 10, 0, []event.Row{row("Google", 6, 5, 7, 9), row("", 0, 0, 2, 2)}, 2},
-		{"events", 10, 0, []event.Row{row("pageview", 6, 5, 9, 9), row("Signup", 1, 1, 0, 1), row("Video Ended", 1, 1, 0, 1)}, 3},
-		{"screens", 10, 0, []event.Row{row("", 6, 5, 9, 11)}, 1},
+		{"path", 10, 0, []storetest.Row{row("/b", 4, 3, 4, 5), row("/", 3, 3, 5, 6), row("/late", 0, 1, 0, 0)}, 3},
+		{"path", 1, 1, []storetest.Row{row("/", 3, 3, 5, 6)}, 3},
+		{"path", 10, 7, []storetest.Row{}, 3},
+		{"exit_path", 10, 0, []storetest.Row{row("/b", 4, 3, 5, 6), row("/", 1, 1, 1, 2), row("/late", 1, 1, 1, 1), row("", 0, 0, 2, 2)}, 4},
+		{"source", 10, 0, []storetest.Row{row("Google", 6, 5, 7, 9), row("", 0, 0, 2, 2)}, 2},
+		{"name", 10, 0, []storetest.Row{row("pageview", 6, 5, 9, 9), row("Signup", 1, 1, 0, 1), row("Video Ended", 1, 1, 0, 1)}, 3},
+		{"screen", 10, 0, []storetest.Row{row("", 6, 5, 9, 11)}, 1},
 	} {
-		got, total, err := r.store.Breakdown(t.Context(), storyDay, c.dim, c.limit, c.offset)
+		got, total, err := storetest.Breakdown(t.Context(), r.store, storyDay, c.dim, c.limit, c.offset)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rates := cmpopts.IgnoreFields(event.Totals{}, "ViewsPerVisit", "BounceRate", "VisitDuration")
+		rates := cmpopts.IgnoreFields(storetest.Totals{}, "ViewsPerVisit", "BounceRate", "VisitDuration")
 		if diff := gocmp.Diff(c.want, got, rates); diff != "" || total != c.total {
 			t.Errorf("%s: %d values, want %d; want -, got +:\n%s", c.dim, total, c.total, diff)
 		}
 	}
 	for _, c := range []struct {
-		dim           string
+		dim           event.Dimension
 		limit, offset int
-	}{{"seq", 10, 0}, {`path" FROM events --`, 10, 0}, {"pages", 0, 0}, {"pages", 1001, 0}, {"pages", 10, -1}} {
-		_, _, err := r.store.Breakdown(t.Context(), storyDay, c.dim, c.limit, c.offset)
+	}{{"sequence", 10, 0}, {`path" FROM events --`, 10, 0}, {"path", -1, 0}, {"path", 10_001, 0}, {"path", 10, -1}} {
+		_, _, err := storetest.Breakdown(t.Context(), r.store, storyDay, c.dim, c.limit, c.offset)
 		if wrong := (*event.QueryError)(nil); !errors.As(err, &wrong) {
 			t.Errorf("Breakdown(%q, %d, %d) = %v, want a QueryError", c.dim, c.limit, c.offset, err)
 		}
@@ -169,14 +170,15 @@ func TestDimensions(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.add(story()...)
-	for _, dim := range []string{
-		"pages", "entry-pages", "exit-pages", "hostnames", "titles", "referrers", "sources", "channels",
-		"utm-sources", "utm-mediums", "utm-campaigns", "utm-contents", "utm-terms", "click-ids",
-		"browsers", "browser-versions", "os", "os-versions", "devices", "screens", "languages",
-		"countries", "regions", "cities", "events", "via", "currencies",
-		"page", "source", "country", "city", "browser_version", "entry_page", "event", // one of them
-	} {
-		if rows, _, err := r.store.Breakdown(t.Context(), storyDay, dim, 10, 0); err != nil || len(rows) == 0 {
+	dims := []event.Dimension{event.ExitPath, event.ExitHostname, event.Minute, event.Hour, event.Daytime, event.Week, event.Month, event.Prop("x")}
+	for _, c := range event.Columns {
+		switch c.Kind {
+		case event.Text, event.Int32, event.Int64:
+			dims = append(dims, event.Dimension(c.Name))
+		}
+	}
+	for _, dim := range dims {
+		if rows, _, err := storetest.Breakdown(t.Context(), r.store, storyDay, dim, 10, 0); err != nil || len(rows) == 0 {
 			t.Errorf("%s: %d rows, %v", dim, len(rows), err)
 		}
 	}
@@ -292,7 +294,7 @@ func checkReports(t *testing.T, r *rig, rnd *rand.Rand, q event.Query, events []
 		q.From = 0
 	}
 	model := newModel(events, q)
-	main, err := r.store.Main(t.Context(), q)
+	main, err := storetest.Main(t.Context(), r.store, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +302,7 @@ func checkReports(t *testing.T, r *rig, rnd *rand.Rand, q event.Query, events []
 		t.Errorf("%+v: main, want -, got +:\n%s", q, diff)
 	}
 	interval := []string{"minute", event.Hourly, event.Daily, event.Weekly, event.Monthly}[rnd.IntN(5)]
-	points, err := r.store.Timeseries(t.Context(), q, interval)
+	points, err := storetest.Timeseries(t.Context(), r.store, q, interval)
 	if wrong := (*event.QueryError)(nil); interval == "minute" && errors.As(err, &wrong) {
 		return // too many
 	}
@@ -310,8 +312,8 @@ func checkReports(t *testing.T, r *rig, rnd *rand.Rand, q event.Query, events []
 	if diff := gocmp.Diff(model.points(interval), points, sameFloats, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("%+v by %s, want -, got +:\n%s", q, interval, diff)
 	}
-	dim := []string{"pages", "exit-pages", "sources", "events"}[rnd.IntN(4)]
-	rows, total, err := r.store.Breakdown(t.Context(), q, dim, 1000, 0)
+	dim := []event.Dimension{"path", "exit_path", "source", "name"}[rnd.IntN(4)]
+	rows, total, err := storetest.Breakdown(t.Context(), r.store, q, dim, 1000, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,14 +346,14 @@ func inside(t, from, to int64) bool { return (from == 0 || t >= from) && (to == 
 
 // totals counts the events that match in a range, and the visits that began in it
 // and have such an event.
-func (m *model) totals(match func(event.Event) bool, from, to int64) (t event.Totals) {
-	visitors := map[event.ID]bool{}
+func (m *model) totals(match func(event.Event) bool, from, to int64) (t storetest.Totals) {
+	visitors := map[string]bool{} // by local day
 	for _, e := range m.events {
 		if !match(e) || !inside(e.Time, from, to) {
 			continue
 		}
 		if e.Visitor != (event.ID{}) {
-			visitors[e.Visitor] = true
+			visitors[e.Visitor.String()+time.UnixMicro(e.Time).In(m.q.Zone).Format(time.DateOnly)] = true
 		}
 		if e.Name == event.Pageview {
 			t.Pageviews++
@@ -391,7 +393,7 @@ func (m *model) totals(match func(event.Event) bool, from, to int64) (t event.To
 }
 
 // points walks through time a quarter of an hour at a time and looks at the clock.
-func (m *model) points(interval string) (points []event.Point) {
+func (m *model) points(interval string) (points []storetest.Point) {
 	from, to := m.q.From, m.q.To
 	first, last := int64(0), int64(0)
 	for _, e := range m.events {
@@ -433,49 +435,48 @@ func (m *model) points(interval string) (points []event.Point) {
 		for label(end) == label(start) {
 			end += step
 		}
-		points = append(points, event.Point{Time: start, Totals: m.totals(always, max(from, start), min(to, end))})
+		points = append(points, storetest.Point{Time: start, Totals: m.totals(always, max(from, start), min(to, end))})
 		start = end
 	}
 	return points
 }
 
-func (m *model) rows(dim string) (rows []event.Row) {
+func (m *model) rows(dim event.Dimension) (rows []storetest.Row) {
 	value := func(e event.Event) string {
 		switch dim {
-		case "pages":
+		case "path":
 			return e.Path
-		case "sources":
+		case "source":
 			return e.Source
-		case "events":
+		case "name":
 			return e.Name
+		}
+		if e.Time < e.VisitStart-hour || e.Time >= e.VisitStart+day { // not one of the visit's events
+			return ""
 		}
 		return m.exit(e.Visit)
 	}
 	values := map[string]bool{}
 	for _, e := range m.events {
 		followed := e.Visit != 0 && inside(e.VisitStart, m.q.From, m.q.To) && e.Time >= e.VisitStart-hour && e.Time < e.VisitStart+day
-		if (inside(e.Time, m.q.From, m.q.To) || followed) && !(dim == "events" && e.Name == event.Engagement) {
+		if (inside(e.Time, m.q.From, m.q.To) || followed) && !(dim == "name" && e.Name == event.Engagement) {
 			values[value(e)] = true
 		}
 	}
 	for v := range values {
-		rows = append(rows, event.Row{Value: v, Totals: m.totals(func(e event.Event) bool { return value(e) == v }, m.q.From, m.q.To)})
+		rows = append(rows, storetest.Row{Value: v, Totals: m.totals(func(e event.Event) bool { return value(e) == v }, m.q.From, m.q.To)})
 	}
-	slices.SortFunc(rows, func(a, b event.Row) int {
+	slices.SortFunc(rows, func(a, b storetest.Row) int {
 		return cmp.Or(-cmp.Compare(a.Visitors, b.Visitors), cmp.Compare(a.Value, b.Value))
 	})
 	return rows
 }
 
-// exit returns the path of the last pageview of a visit, as far as the range and
-// what is followed around it tell.
+// exit returns the path of the last pageview of a visit.
 func (m *model) exit(visit int64) (path string) {
 	var last event.Event
-	for _, e := range m.events {
-		if visit == 0 || e.Visit != visit || e.Name != event.Pageview || e.Path == "" || e.Time >= e.VisitStart+day {
-			continue
-		}
-		if m.q.From != 0 && e.Time < m.q.From-hour || m.q.To != 0 && e.Time >= m.q.To+day {
+	for _, e := range m.visits[visit] {
+		if e.Name != event.Pageview || e.Path == "" {
 			continue
 		}
 		if path == "" || e.Time > last.Time || e.Time == last.Time && e.Seq > last.Seq {
@@ -492,7 +493,7 @@ func TestTimeseriesRefuses(t *testing.T) {
 		interval string
 		to       int64
 	}{{"fortnight", noon + 1}, {"", noon + 1}, {"minute", noon + 10_001*minute}, {event.Hourly, 1 << 62}} {
-		_, err := r.store.Timeseries(t.Context(), event.Query{Site: "a.example", From: noon, To: c.to}, c.interval)
+		_, err := storetest.Timeseries(t.Context(), r.store, event.Query{Site: "a.example", From: noon, To: c.to}, c.interval)
 		if wrong := (*event.QueryError)(nil); !errors.As(err, &wrong) {
 			t.Errorf("by %q = %v, want a QueryError", c.interval, err)
 		}
@@ -522,7 +523,7 @@ func TestIntervals(t *testing.T) {
 		}
 		from, _ := time.Parse(time.RFC3339, c.from)
 		last, _ := time.Parse(time.RFC3339, c.want[len(c.want)-1])
-		starts, err := store.Intervals(from.UnixMicro(), last.UnixMicro()+1, zone, c.interval)
+		starts, err := event.Buckets(from.UnixMicro(), last.UnixMicro()+1, zone, c.interval)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -551,12 +552,15 @@ func BenchmarkReports(b *testing.B) {
 	fill(r, 1_000_000, 10)
 	q := event.Query{Site: "a.example", From: noon - 11*day, To: noon + day, Zone: time.UTC}
 	for name, f := range map[string]func() error{
-		"main":      func() error { _, err := r.store.Main(b.Context(), q); return err },
-		"days":      func() error { _, err := r.store.Timeseries(b.Context(), q, event.Daily); return err },
-		"hours":     func() error { _, err := r.store.Timeseries(b.Context(), q, event.Hourly); return err },
-		"pages":     func() error { _, _, err := r.store.Breakdown(b.Context(), q, "pages", 10, 0); return err },
-		"sources":   func() error { _, _, err := r.store.Breakdown(b.Context(), q, "sources", 10, 0); return err },
-		"exitpages": func() error { _, _, err := r.store.Breakdown(b.Context(), q, "exit-pages", 10, 0); return err },
+		"main":    func() error { _, err := storetest.Main(b.Context(), r.store, q); return err },
+		"days":    func() error { _, err := storetest.Timeseries(b.Context(), r.store, q, event.Daily); return err },
+		"hours":   func() error { _, err := storetest.Timeseries(b.Context(), r.store, q, event.Hourly); return err },
+		"pages":   func() error { _, _, err := storetest.Breakdown(b.Context(), r.store, q, "path", 10, 0); return err },
+		"sources": func() error { _, _, err := storetest.Breakdown(b.Context(), r.store, q, "source", 10, 0); return err },
+		"exitpages": func() error {
+			_, _, err := storetest.Breakdown(b.Context(), r.store, q, "exit_path", 10, 0)
+			return err
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			began := processorTime()

@@ -35,6 +35,8 @@ type rig struct {
 	opts store.Options
 	log  *bytes.Buffer // what the store logged; read it when the store is at rest
 
+	recorded func() // Optional: called when acts are committed, before anybody is told
+
 	ledger *ledger.Ledger
 	store  *store.Store
 
@@ -61,10 +63,20 @@ func newRig(t testing.TB, adjust ...func(*store.Options)) *rig {
 	return r
 }
 
+// roomy is for a store that is asked in SQL: a statement is ended when the process grows by
+// more than DuckDB may have, and other tests are in this one too.
+func roomy(o *store.Options) { o.MemoryLimit = 256 << 20 }
+
 func (r *rig) open() {
 	r.t.Helper()
 	var err error
-	if r.ledger, err = ledger.Open(context.Background(), filepath.Join(r.dir, "ledger.db"), migrations.FS, ledger.Options{}); err != nil {
+	if r.ledger, err = ledger.Open(context.Background(), filepath.Join(r.dir, "ledger.db"), migrations.FS, ledger.Options{
+		Recorded: func(time.Duration, int) {
+			if r.recorded != nil {
+				r.recorded()
+			}
+		},
+	}); err != nil {
 		r.t.Fatal(err)
 	}
 	r.opts.Ledger = r.ledger

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -24,6 +25,8 @@ type span struct {
 	site     string // "" means all sites
 	from, to int64  // µs, half-open; 0 leaves that end open
 	after    int64  // only events with a greater Seq
+	upTo     int64  // and none with a greater one than this; 0 leaves that open
+	most     int    // in one statement; 0 means rowsAtOnce
 }
 
 // scan calls fn with all events of a snapshot in a span, in the order of Seq, as
@@ -38,8 +41,14 @@ func (s *Store) scan(ctx context.Context, sn *Snapshot, sp span, fn func(arrow.R
 		return err
 	}
 	defer conn.Close()
-	width := int64(rowsAtOnce)
-	for after, end := sp.after, sn.Flushed(); after < end; {
+	sp.most = cmp.Or(sp.most, rowsAtOnce)
+	most := int64(sp.most)
+	width := most
+	end := sn.Flushed()
+	if sp.upTo != 0 {
+		end = min(end, sp.upTo)
+	}
+	for after := sp.after; after < end; {
 		upTo := min(after+width, end)
 		if upTo < after { // overflow
 			upTo = end
@@ -48,18 +57,18 @@ func (s *Store) scan(ctx context.Context, sn *Snapshot, sp span, fn func(arrow.R
 		if err != nil {
 			return err
 		}
-		if n == rowsAtOnce { // there may be more in the window
-			after, width = last, max(width/2, rowsAtOnce)
+		if n == most { // there may be more in the window
+			after, width = last, max(width/2, most)
 			continue
 		}
-		if after = upTo; n < rowsAtOnce/2 && width < 1<<40 {
+		if after = upTo; n < most/2 && width < 1<<40 {
 			width *= 2
 		}
 	}
 	return nil
 }
 
-// scanWindow scans at most rowsAtOnce events with after < seq ≤ upTo, and returns
+// scanWindow scans at most sp.most events with after < seq ≤ upTo, and returns
 // how many and the Seq of the last one.
 func scanWindow(ctx context.Context, conn *sql.Conn, sn *Snapshot, sp span, after, upTo int64, fn func(arrow.RecordBatch) error) (n, last int64, err error) {
 	text := scanText(sn.window(after, upTo).Relation(sp.site, sp.from, sp.to), sp)
@@ -90,7 +99,7 @@ func scanText(relation string, sp span) string {
 	if sp.site != "" {
 		b.WriteString(" AND site = $5")
 	}
-	fmt.Fprintf(&b, " ORDER BY seq LIMIT %d", rowsAtOnce)
+	fmt.Fprintf(&b, " ORDER BY seq LIMIT %d", sp.most)
 	return b.String()
 }
 
@@ -111,6 +120,12 @@ func (sn *Snapshot) window(after, upTo int64) *Snapshot {
 
 // records calls fn with the result of a statement, record by record.
 func records(ctx context.Context, conn *sql.Conn, text string, args []any, fn func(arrow.RecordBatch) error) error {
+	return recordsWith(ctx, conn, text, args, func(*arrow.Schema) {}, fn)
+}
+
+// recordsWith is records, and calls open with the schema before the first record,
+// also if there is none.
+func recordsWith(ctx context.Context, conn *sql.Conn, text string, args []any, open func(*arrow.Schema), fn func(arrow.RecordBatch) error) error {
 	return conn.Raw(func(c any) error {
 		a, err := duckdb.NewArrowFromConn(c.(driver.Conn))
 		if err != nil {
@@ -121,6 +136,7 @@ func records(ctx context.Context, conn *sql.Conn, text string, args []any, fn fu
 			return err
 		}
 		defer reader.Release()
+		open(reader.Schema())
 		for reader.Next() {
 			if err := fn(reader.RecordBatch()); err != nil {
 				return err

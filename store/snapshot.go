@@ -30,18 +30,41 @@ type view struct {
 type trash struct {
 	paths  []string
 	tables []string
-	lens   *lens // of the tables
+	spans  []int64 // rollups: their rows go when the next ones are worked out
+	lens   *lens   // of the tables and the spans
 }
 
 // change replaces the current view by a copy that f has changed. f must not
 // change the slices, only replace them; what it returns is deleted when no
-// snapshot is left that might read it.
+// snapshot is left that might read it. Every answer may be another one after it.
 func (s *Store) change(f func(v *view) trash) {
+	s.swap(f, func(bool) { s.versions.all() })
+}
+
+// rearrange is change where f leaves every event as it is and only moves it.
+// Should more events be seen than before, it is a change all the same.
+func (s *Store) rearrange(f func(v *view) trash) {
+	s.swap(f, func(more bool) {
+		if more {
+			s.versions.all()
+		}
+	})
+}
+
+// bring is change where f adds a batch and nothing else.
+func (s *Store) bring(batch []event.Event, f func(v *view) trash) {
+	s.swap(f, func(bool) { s.versions.some(batch) })
+}
+
+// swap calls noted with whether more events are flushed than before, in
+// the same moment in which the new view can be seen.
+func (s *Store) swap(f func(v *view) trash, noted func(more bool)) {
 	s.mu.Lock()
 	v := *s.view
 	v.refs, v.next, v.trash = 0, nil, trash{}
 	s.view.trash = f(&v)
 	s.view.next = &v
+	noted(v.flushed != s.view.flushed)
 	s.view = &v
 	s.mu.Unlock()
 	s.discard()
@@ -58,7 +81,7 @@ func (s *Store) discard() {
 	}
 	s.mu.Unlock()
 	for _, t := range all {
-		if len(t.paths) > 0 || len(t.tables) > 0 {
+		if len(t.paths) > 0 || len(t.tables)+len(t.spans) > 0 {
 			s.delete(t)
 		}
 	}
@@ -83,6 +106,7 @@ func (s *Store) delete(t trash) {
 	if lens == nil || lens != t.lens { // they went with their lens
 		return
 	}
+	lens.rollups.bury(t.spans)
 	for _, table := range t.tables {
 		if _, err := lens.db.ExecContext(context.Background(), "DROP TABLE IF EXISTS "+table); err != nil {
 			s.log.Warn("hot rows that are no longer needed stay in memory", "err", err)

@@ -31,13 +31,16 @@ const (
 var visitsViewSQL string
 
 // SQL answers one statement that only reads: SELECT, WITH, VALUES, FROM, DESCRIBE
-// or SUMMARIZE, over three views of the present and nothing else.
+// or SUMMARIZE, over four views of the present and nothing else.
 //
 //	events   a row an event, with [event.Columns]
 //	visits   a row a visit: site, visit, visitor, start, end, duration (seconds),
 //	         pageviews, events, bounce, exit_path, and the columns of first touch
 //	parts    a row a part: path, day, first_seq, last_seq, row_count, bytes,
 //	         min_time, max_time, sites, damaged (null if it is sound)
+//	audit    a row an entry of the audit chain, for who may read it: seq, time, kind,
+//	         outcome, actor, object, request, reason, detail (JSON), count, leaf
+//	         (null when it was pruned), link (hexadecimal)
 //
 // There are two lines of defence. The statement is parsed by DuckDB itself and
 // what it consists of is compared with lists of what is allowed (see guard), so
@@ -45,7 +48,8 @@ var visitsViewSQL string
 // but the parts and to change no setting. The statement runs on a connection of
 // its own, which is thrown away.
 //
-// A statement that is refused, fails or takes too long is an [event.QueryError].
+// A statement that is refused, fails, takes too long or too much memory is an
+// [event.QueryError]. It is ended as well if there is no room for new events.
 func (s *Store) SQL(ctx context.Context, query string, o event.SQLOptions) (*event.SQLResult, error) {
 	if o.MaxRows <= 0 {
 		o.MaxRows = sqlMaxRows
@@ -58,9 +62,15 @@ func (s *Store) SQL(ctx context.Context, query string, o event.SQLOptions) (*eve
 	}
 	limited, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	result, err := s.sql(limited, query, o)
+	running, ended := s.statements.begin(limited, s.opts.MemoryLimit)
+	result, err := s.sql(running, query, o)
+	cause := context.Cause(running)
+	ended()
 	if err == nil || ctx.Err() != nil {
 		return result, err
+	}
+	if cause == errRoom || cause == errShut {
+		return nil, cause
 	}
 	if limited.Err() != nil {
 		return nil, &event.QueryError{Message: fmt.Sprintf("the query took longer than %s; ask for less", o.Timeout)}
@@ -89,15 +99,24 @@ func (s *Store) sql(ctx context.Context, query string, o event.SQLOptions) (*eve
 			return nil, fmt.Errorf("make view: %w", err)
 		}
 	}
+	if slices.Contains(tables, "audit") {
+		if err := s.makeAudit(ctx, conn, o); err != nil {
+			return nil, err
+		}
+	}
 	columns, err := describe(ctx, conn, query)
 	if err != nil {
 		return nil, err
 	}
-	text := wrap(query, columns, o.MaxRows+1)
+	values, get := textual, fetch
+	if o.Arrow {
+		values, get = arrowed, fetchArrow
+	}
+	text := wrap(query, columns, values, o.MaxRows+1)
 	if _, err := guardSQL(ctx, conn, text); err != nil { // what is run is what has been looked at
 		return nil, err
 	}
-	return fetch(ctx, conn, text, columns, o)
+	return get(ctx, conn, text, columns, o)
 }
 
 func checkText(query string) error {
@@ -175,20 +194,29 @@ func describe(ctx context.Context, conn *sql.Conn, query string) (columns []even
 // the text.
 var native = []string{"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "FLOAT", "DOUBLE", "VARCHAR"}
 
+// textual returns the value of a column as a result has it: text for what is not
+// native.
+func textual(name string, c event.SQLColumn) string {
+	if !slices.Contains(native, c.Type) {
+		name += "::VARCHAR"
+	}
+	return name
+}
+
 // wrap returns a statement with the result of query, of which it takes no more
-// than limit rows, and text for what is not native.
-func wrap(query string, columns []event.SQLColumn, limit int) string {
-	var names, values []string
+// than limit rows, and what values makes of each column.
+func wrap(query string, columns []event.SQLColumn, values func(name string, c event.SQLColumn) string, limit int) string {
+	var names, list []string
 	for i, c := range columns {
 		name := "c" + strconv.Itoa(i)
 		names = append(names, name)
-		if !slices.Contains(native, c.Type) {
-			name += "::VARCHAR"
-		}
-		values = append(values, name)
+		list = append(list, values(name, c))
 	}
-	return "SELECT " + strings.Join(values, ", ") + " FROM (\n" + query + "\n) AS result(" + strings.Join(names, ", ") + ") LIMIT " + strconv.Itoa(limit)
+	return "SELECT " + strings.Join(list, ", ") + " FROM (\n" + query + "\n) AS result(" + strings.Join(names, ", ") + ") LIMIT " + strconv.Itoa(limit)
 }
+
+// cellBytes is what a value in a row takes beside itself.
+const cellBytes = 16
 
 func fetch(ctx context.Context, conn *sql.Conn, text string, columns []event.SQLColumn, o event.SQLOptions) (*event.SQLResult, error) {
 	rows, err := conn.QueryContext(ctx, text)
@@ -210,7 +238,7 @@ func fetch(ctx context.Context, conn *sql.Conn, text string, columns []event.SQL
 		for i := range row {
 			var n int
 			row[i], n = value(row[i], columns[i].Type)
-			size += int64(n)
+			size += int64(n + cellBytes)
 		}
 		if len(result.Rows) == o.MaxRows || size > o.MaxBytes {
 			result.Truncated = true
@@ -218,6 +246,7 @@ func fetch(ctx context.Context, conn *sql.Conn, text string, columns []event.SQL
 		}
 		result.Rows = append(result.Rows, row)
 	}
+	result.Count = len(result.Rows)
 	return result, rows.Err()
 }
 
@@ -265,7 +294,7 @@ func blame(err error) error {
 		duckdb.ErrorTypeTransaction, duckdb.ErrorTypeConnection, duckdb.ErrorTypePermission, duckdb.ErrorTypeInvalid:
 		return fmt.Errorf("query: %w", err)
 	case duckdb.ErrorTypeOutOfMemory:
-		return &event.QueryError{Message: "the query needs more memory than it may have; ask for less"}
+		return &event.QueryError{Message: "the query needs more memory than there is beside what else is going on; ask for less, or try again"}
 	}
 	message, _, _ := strings.Cut(failed.Msg, "\n\nLINE ")
 	return &event.QueryError{Message: message}

@@ -133,6 +133,14 @@ var hostile = []string{
 	`SELECT pg_sleep(100)`,
 	`SELECT json_serialize_sql('SELECT 1')`,
 	`SELECT repeat('x', 1000000000)`,
+	`SELECT lpad('', 1000000000, 'x')`,
+	`SELECT rpad('', 999 * 999 * 999, 'x')`,
+	`SELECT LPAD('', seq, 'x') FROM events`,
+	`SELECT rpad('', '1000000000', 'x')`,
+	`SELECT lpad('', '1e9'::BIGINT, 'x')`,
+	`SELECT printf('%1000000000d', 1)`,
+	`SELECT format('{:1000000000}', 1)`,
+	`SELECT levenshtein(path, title) FROM events`,
 	`SELECT version()`,
 	`SELECT current_database()`,
 	`SELECT 1::lens.main.stamp`,
@@ -217,7 +225,7 @@ var hostile = []string{
 func TestSQLRefuses(t *testing.T) {
 	t.Parallel()
 	const secret = "the canary sings"
-	r := newRig(t)
+	r := newRig(t, roomy)
 	r.add(story()...)
 	r.publish()
 	r.add(story()...)
@@ -255,7 +263,7 @@ func TestSQLRefuses(t *testing.T) {
 // by DuckDB too.
 func TestLockDown(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, roomy)
 	conn, err := r.store.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +282,7 @@ func TestLockDown(t *testing.T) {
 
 func TestSQL(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, roomy)
 	r.add(story()...)
 	r.publish()
 	for _, c := range []struct {
@@ -328,7 +336,7 @@ func TestSQL(t *testing.T) {
 
 func TestSQLColumns(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, roomy)
 	got, err := r.store.SQL(t.Context(), `SELECT 1 AS a, 'x' AS "b c", 1.5 AS a, [1] AS l LIMIT 0`, event.SQLOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -353,7 +361,7 @@ func TestSQLColumns(t *testing.T) {
 // TestSQLOrder checks that what is put around a query does not undo its ORDER BY.
 func TestSQLOrder(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, roomy)
 	const order = `x * 7919 % 1000003 + x * 31 % 1009`
 	got, err := r.store.SQL(t.Context(), `SELECT `+order+` AS o FROM range(1000000) t(x) ORDER BY o DESC`, event.SQLOptions{MaxRows: 1000})
 	if err != nil {
@@ -374,7 +382,7 @@ func TestSQLOrder(t *testing.T) {
 
 func TestSQLLimits(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, roomy)
 	for _, c := range []struct {
 		name      string
 		query     string
@@ -385,7 +393,7 @@ func TestSQLLimits(t *testing.T) {
 		{"as many as allowed", `FROM range(10)`, event.SQLOptions{MaxRows: 10}, 10, false},
 		{"one more", `FROM range(11)`, event.SQLOptions{MaxRows: 10}, 10, true},
 		{"default", `FROM range(20000)`, event.SQLOptions{}, 10_000, true},
-		{"bytes", `SELECT lpad('', 1000, 'x') FROM range(100)`, event.SQLOptions{MaxBytes: 50_000}, 49, true},
+		{"bytes", `SELECT lpad('', 1000, 'x') FROM range(100)`, event.SQLOptions{MaxBytes: 50_000}, 48, true},
 	} {
 		got, err := r.store.SQL(t.Context(), c.query, c.o)
 		if err != nil {
@@ -419,7 +427,7 @@ func TestSQLLimits(t *testing.T) {
 // TestSQLLeavesNothing checks that a query's views are gone after it.
 func TestSQLLeavesNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, roomy)
 	r.add(story()...)
 	for range 10 {
 		if _, err := r.store.SQL(t.Context(), `SELECT count(*) FROM visits`, event.SQLOptions{}); err != nil {

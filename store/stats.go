@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
@@ -30,28 +31,34 @@ type Stats struct {
 	Flushes      int64
 	Publishes    int64 // ledger transactions that published something
 	Compactions  int64 // ledger transactions that replaced parts by one
+	Rollups      int64 // days and months whose sums were worked out
 	Flush        Work
 	Publish      Work
 	Compact      Work
+	Rollup       Work // Events are those of the days
+
+	Spans     int   // days and months that there are sums of
+	SpanRows  int64 // of those sums
+	LensBytes int64 // size of lens.duckdb, which holds them, and of its log
 
 	Memory, Spilled int64 // bytes that DuckDB holds in memory and in tmp; 0 if it cannot be asked
 }
 
 // counters are the part of Stats that is counted. Guarded by Store.mu.
 type counters struct {
-	rebuilds, flushes, publishes, compactions int64
-	flush, publish, compact                   Work
+	rebuilds, flushes, publishes, compactions, rollups int64
+	flush, publish, compact, rollup                    Work
 }
 
 // Stats returns the present figures. It asks DuckDB for its memory, briefly.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()
-	v, c := s.view, s.stats
+	v, c, l := s.view, s.stats, s.lens
 	st := Stats{
 		Generations: len(v.hot), Published: v.published, Flushed: v.flushed,
 		Parts: len(v.parts), Damaged: len(v.damaged),
-		LensRebuilds: c.rebuilds, Flushes: c.flushes, Publishes: c.publishes, Compactions: c.compactions,
-		Flush: c.flush, Publish: c.publish, Compact: c.compact,
+		LensRebuilds: c.rebuilds, Flushes: c.flushes, Publishes: c.publishes, Compactions: c.compactions, Rollups: c.rollups,
+		Flush: c.flush, Publish: c.publish, Compact: c.compact, Rollup: c.rollup,
 	}
 	for w := s.oldest; w != nil; w = w.next {
 		st.Snapshots += w.refs
@@ -63,6 +70,14 @@ func (s *Store) Stats() Stats {
 	for i := range v.parts {
 		st.PartRows += v.parts[i].Rows
 		st.PartBytes += v.parts[i].Bytes
+	}
+	if l != nil {
+		st.Spans, st.SpanRows = l.rollups.tally()
+	}
+	for _, path := range lensFiles(s.opts.Dir) {
+		if info, err := os.Stat(path); err == nil {
+			st.LensBytes += info.Size()
+		}
 	}
 	st.Memory, st.Spilled = s.memory()
 	return st

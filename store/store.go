@@ -15,7 +15,7 @@
 // In the data directory, beside the ledger:
 //
 //	events/date=YYYY-MM-DD/*.parquet   the parts: see package history
-//	lens.duckdb, lens.duckdb.wal       a stamp and, later, sums over closed days
+//	lens.duckdb, lens.duckdb.wal       a stamp and rollups: see rollup.go
 //	tmp/                               half-written parts and what DuckDB spills
 //
 // Hot rows are not in lens.duckdb but in memory, in one table a generation:
@@ -38,10 +38,13 @@
 //
 // # Locks
 //
-// maintaining is held by one publish, compaction, retention or erasure at a
-// time; flushing by one flush; boundary keeps the journal's beginning where it is
-// while it is read; discarding is held while files and tables are deleted; mu
-// guards the current view and is never held over a call to DuckDB or the disk.
+// rolling is held by one rollup at a time; maintaining by one publish, compaction,
+// retention or erasure; flushing by one flush; boundary keeps the journal's
+// beginning where it is while it is read; replacing keeps who copies events from
+// seeing those that the ledger says are erased; discarding is held while files and tables
+// are deleted; mu guards the current view and is never held over a call to DuckDB
+// or the disk; the locks of rollups and of a reach are held for moments, by whoever
+// needs them, and nothing is called with them.
 // They are taken in this order.
 package store
 
@@ -136,13 +139,18 @@ type Store struct {
 	ledger *ledger.Ledger
 	parts  *history.Dir
 
+	rolling sync.Mutex // held for the whole of a Rollup
+
 	maintaining sync.Mutex // held for the whole of a publish, compaction, retention or erasure
+	pace        pace
 
 	flushing sync.Mutex // held for the whole of a flush or a rebuild
 	nextGen  int        // number of the next generation; no number is used twice
 	stale    *lens      // one that was thrown away and that queries still use
 
 	boundary sync.Mutex // held while published moves, and while the journal is read into the lens
+
+	replacing sync.Mutex // held while what the ledger has replaced is replaced in the view
 
 	discarding sync.Mutex // held while files and tables are deleted
 
@@ -154,6 +162,10 @@ type Store struct {
 	closed bool
 	failed error // why the ledger can no longer be trusted
 	stats  counters
+
+	versions versions // of what the current view holds
+
+	statements statements // has a lock of its own, held for a moment
 }
 
 // Open brings the store up to date with the ledger: it deletes what a crash has
@@ -164,7 +176,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{opts: o, log: o.Log, ledger: o.Ledger, parts: history.Open(o.FS), nextGen: 1}
-	s.parts.Now = o.Now
+	s.parts.Now, s.parts.Pause = o.Now, s.breathe
 	if err := s.start(ctx); err != nil {
 		if s.lens != nil {
 			err = errors.Join(err, s.lens.close(ctx))
@@ -257,6 +269,8 @@ func (s *Store) refuseOrphans() error {
 // Close waits for the flush and the maintenance that are running and closes the
 // lens. It publishes nothing. Snapshots that are still held are of no more use.
 func (s *Store) Close() error {
+	s.rolling.Lock()
+	defer s.rolling.Unlock()
 	s.maintaining.Lock()
 	defer s.maintaining.Unlock()
 	s.flushing.Lock()

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/eider-analytics/eider/ingest"
 	"github.com/eider-analytics/eider/server"
+	"github.com/eider-analytics/eider/server/door"
 	"github.com/eider-analytics/eider/store"
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
@@ -21,99 +23,28 @@ func (e *engine) newServer(ctx context.Context, drain time.Duration, more func(*
 	if err != nil {
 		return nil, err
 	}
-	asked := &questions{e.store, make(chan struct{}, e.cfg.queries()), e.metrics}
+	front, err := openDoor(ctx, e.cfg, e.ledger, func(o *door.Options) { o.Metered, o.Describe = e.metrics.LogIn, e.describe })
+	if err != nil {
+		return nil, err
+	}
+	m := e.cfg.memory()
+	asked := &questions{e.store, e.desk, e.metrics, min(m.answers, 16<<20)}
 	o := server.Options{
 		Version: buildInfo().Version, Log: e.log.With("part", "server"), Metrics: e.metrics,
-		Ingest: e.ingest, Importer: importer{e.ingest}, Reports: asked, Exporter: asked, Queryer: asked,
+		Ingest: e.ingest, Importer: importer{e.ingest}, Reports: asked, Questions: asked, Exporter: asked, Queryer: asked,
 		Eraser: eraser{e}, History: history{e}, Keys: e.ledger, Sites: sites{e.ledger, e.ingest},
-		Health: health{e}, Assets: web.FS,
+		Settings: sites{e.ledger, e.ingest}, Goals: e.ledger, Segments: e.ledger, Annotations: e.ledger,
+		Acts: e.ledger, Trail: e.ledger, Custody: custody{e}, Door: front,
+		Tail: e.tap, Health: health{e}, Assets: web.FS, Tracker: web.Tracker,
+		ScriptPath: e.cfg.scriptPath, EventPath: e.cfg.eventPath,
 		Proxy: proxy, APIKey: e.cfg.apiKey, MetricsTokens: e.cfg.metricsTokens(), Secure: e.cfg.secure(),
-		Drain: drain,
+		Origin: e.cfg.dashboardOrigin, SecureCookies: e.cfg.secureCookies(),
+		EventRoom: m.singles, BatchRoom: m.batches, Drain: drain,
 	}
 	if more != nil {
 		more(&o)
 	}
 	return server.New(ctx, o)
-}
-
-// queueTime is how long a question waits for its turn.
-const queueTime = 10 * time.Second
-
-// questions puts questions to the store: only so many at once, the others wait
-// in the order in which they came.
-type questions struct {
-	store   *store.Store
-	places  chan struct{}
-	metrics *server.Metrics
-}
-
-// turn waits for a place, answers, and counts the question.
-func (q *questions) turn(ctx context.Context, kind string, answer func() error) error {
-	timer := time.NewTimer(queueTime)
-	defer timer.Stop()
-	select {
-	case q.places <- struct{}{}:
-	case <-timer.C:
-		return event.ErrBusy
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-q.places }()
-	start := time.Now()
-	err := answer()
-	q.metrics.Query(kind, "raw", time.Since(start))
-	if errors.Is(err, store.ErrLens) {
-		return fmt.Errorf("%w: %w", event.ErrBusy, err) // it is being rebuilt: ask again
-	}
-	return err
-}
-
-// Main implements [server.Reports].
-func (q *questions) Main(ctx context.Context, ask event.Query) (t event.Totals, err error) {
-	err = q.turn(ctx, "main", func() (err error) {
-		t, err = q.store.Main(ctx, ask)
-		return err
-	})
-	return t, err
-}
-
-// Timeseries implements [server.Reports].
-func (q *questions) Timeseries(ctx context.Context, ask event.Query, interval string) (points []event.Point, err error) {
-	err = q.turn(ctx, "timeseries", func() (err error) {
-		points, err = q.store.Timeseries(ctx, ask, interval)
-		return err
-	})
-	return points, err
-}
-
-// Breakdown implements [server.Reports].
-func (q *questions) Breakdown(ctx context.Context, ask event.Query, dim string, limit, offset int) (rows []event.Row, n int64, err error) {
-	err = q.turn(ctx, "breakdown", func() (err error) {
-		rows, n, err = q.store.Breakdown(ctx, ask, dim, limit, offset)
-		return err
-	})
-	return rows, n, err
-}
-
-// SQL implements [server.Queryer].
-func (q *questions) SQL(ctx context.Context, query string, o event.SQLOptions) (res event.SQLResult, err error) {
-	err = q.turn(ctx, "sql", func() error {
-		r, err := q.store.SQL(ctx, query, o)
-		if err == nil {
-			res = *r
-		}
-		return err
-	})
-	return res, err
-}
-
-// Export implements [server.Exporter]. It takes no turn, because it lasts as
-// long as its client likes; the server bounds the number of exports.
-func (q *questions) Export(ctx context.Context, w io.Writer, ask event.ExportQuery) (rows, last int64, err error) {
-	start := time.Now()
-	rows, last, err = q.store.Export(ctx, w, ask)
-	q.metrics.Query("export", "raw", time.Since(start))
-	return rows, last, err
 }
 
 // importer shows what it has imported before it says that it is done.
@@ -150,6 +81,15 @@ func (s sites) RemoveSite(ctx context.Context, domain string) error {
 	return s.ingest.ReloadSites(context.WithoutCancel(ctx))
 }
 
+// ChangeSettings implements [server.Settings].
+func (s sites) ChangeSettings(ctx context.Context, domain string, change func(*ledger.SiteSettings) error) (ledger.SiteSettings, error) {
+	set, err := s.Ledger.ChangeSettings(ctx, domain, change)
+	if err != nil {
+		return set, err
+	}
+	return set, s.ingest.ReloadSites(context.WithoutCancel(ctx))
+}
+
 // eraser erases what is on its way to the lens too.
 type eraser struct{ *engine }
 
@@ -164,7 +104,9 @@ func (e eraser) Erase(ctx context.Context, ask server.Erasure) (rows int64, err 
 	}
 	start := time.Now()
 	rows, err = e.store.Erase(ctx, what)
+	e.tap.Forget(ask.Site)
 	e.metrics.Task("erase", time.Since(start), rows, err)
+	e.eventsGrown() // some may be erased in spite of an error
 	if err != nil {
 		return rows, fmt.Errorf("erase: %w", err)
 	}
@@ -174,8 +116,15 @@ func (e eraser) Erase(ctx context.Context, ask server.Erasure) (rows int64, err 
 // history is the parts and the work on them, done now.
 type history struct{ *engine }
 
-// Parts implements [server.History].
-func (h history) Parts(ctx context.Context) ([]event.Part, int64, error) { return h.ledger.Parts(ctx) }
+// Parts implements [server.History]: the parts that questions are answered from, which
+// the ledger may be a moment ahead of.
+func (h history) Parts(context.Context) ([]event.Part, int64, error) {
+	sn := h.store.Snapshot()
+	defer sn.Release()
+	parts := slices.Concat(sn.Parts(), sn.Degraded())
+	slices.SortFunc(parts, func(a, b event.Part) int { return cmp.Compare(a.ID, b.ID) })
+	return parts, sn.Published(), nil
+}
 
 // VerifyParts implements [server.History].
 func (h history) VerifyParts(ctx context.Context, progress func(done, total int)) ([]event.Part, error) {
@@ -184,8 +133,12 @@ func (h history) VerifyParts(ctx context.Context, progress func(done, total int)
 
 // Maintain implements [server.History].
 func (h history) Maintain(ctx context.Context, task string) (parts int, err error) {
-	if task == "compact" {
+	switch task {
+	case "compact":
 		return h.compacted(ctx)
+	case "rollup":
+		done, err := h.rolledUp(ctx)
+		return done.Days + done.Months, err
 	}
 	if err := h.ingest.Flush(ctx); err != nil {
 		return 0, err

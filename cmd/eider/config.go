@@ -26,6 +26,8 @@ type config struct {
 	host            string
 	port            int
 	dashboardOrigin string
+	scriptPath      string // of the tracker, beside its own; "" for none
+	eventPath       string
 	trustedProxy    string
 	metricsAddr     string
 
@@ -51,9 +53,13 @@ type config struct {
 	minFreeDisk       diskFloor
 	retentionDays     int // 0 keeps for ever
 
-	maxConcurrentQueries int   // 0 is twice the cores
+	maxConcurrentQueries int // 0 is twice the cores
+	cacheTTL             time.Duration
 	duckdbMemoryLimit    int64 // bytes; 0 is a share of the memory there is
 	duckdbThreads        int   // 0 is what the memory and the cores allow
+
+	door  doorConfig
+	audit auditConfig
 
 	shutdownTimeout time.Duration
 	logFormat       string // text, json, or "" for what stderr is
@@ -342,7 +348,7 @@ func (c *config) check() error {
 		return fmt.Errorf("EIDER_PUBLISH_INTERVAL=%s: must be at least EIDER_FLUSH_INTERVAL, which is %s",
 			plain(c.publishInterval), plain(c.flushInterval))
 	}
-	return nil
+	return c.audit.check()
 }
 
 // queries returns how many reports and SQL queries may run at once.

@@ -94,6 +94,10 @@ func TestConfigValues(t *testing.T) {
 		{"EIDER_DASHBOARD_ORIGIN=https://Stats.example.com/", "https://stats.example.com"},
 		{"EIDER_SITE_IDS=a.example, b.example,", "a.example,b.example"},
 		{"EIDER_LOG_LEVEL=debug", "debug"},
+		{"EIDER_AUDIT_KAFKA=k-1:9092,k-2:9092/audit", "k-1:9092,k-2:9092/audit"},
+		{"EIDER_AUDIT_PIN=7:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "7:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
+		{"EIDER_AUDIT_SOURCE_DAYS=30d", "30"},
+		{"EIDER_EXPORT_INTERVAL=5", "5s"},
 	} {
 		cfg, err := load(t, "", c.env)
 		if err != nil {
@@ -143,6 +147,16 @@ func TestConfigErrors(t *testing.T) {
 		{none, "EIDER_TLS_CERT=/cert.pem", "EIDER_TLS_CERT: not available in this version; remove it"},
 		{none, "EIDER_RATE_LIMIT_BACKEND=redis://h", "EIDER_RATE_LIMIT_BACKEND: not available in this version; remove it"},
 		{none, "EIDER_METRICS_TOKEN=one,two,three", "EIDER_METRICS_TOKEN: must be one or two tokens, separated by a comma"},
+		{none, "EIDER_AUDIT_KEY=one,two,three", "EIDER_AUDIT_KEY: must be one seed of 32 bytes in base64 or hexadecimal"},
+		{none, "EIDER_AUDIT_PIN=7", "EIDER_AUDIT_PIN=\"7\": must be a size and a root"},
+		{none, "EIDER_AUDIT_KAFKA=kafka/topic", "must be brokers and a topic, such as"},
+		{none, "EIDER_AUDIT_KAFKA=kafka:9092", "must be brokers and a topic, such as"},
+		{none, "EIDER_AUDIT_WEBHOOK=ftp://h", "must be a URL such as https://"},
+		{none, "EIDER_EXPORT_EVENTS=true", "EIDER_EXPORT_EVENTS: there is nowhere to copy them to; set EIDER_POSTGRES_URL too"},
+		{none, "EIDER_AUDIT_WEBHOOK=https://siem.example", "EIDER_AUDIT_WEBHOOK: set EIDER_AUDIT_WEBHOOK_SECRET too"},
+		{"audit_webhook_secret = 'one,two'\naudit_webhook = 'https://siem.example'", none, "EIDER_AUDIT_WEBHOOK_SECRET: must have at least 16 bytes"},
+		{none, "EIDER_AUDIT_WITNESS=https://witness.example", "EIDER_AUDIT_WITNESS="},
+		{none, "DATABASE_URL=mysql://u:one,two@h/d", "DATABASE_URL: must be a URL such as postgres://"},
 		{"publish_interval = 1\nflush_interval = 2", none, "EIDER_PUBLISH_INTERVAL=1s: must be at least EIDER_FLUSH_INTERVAL, which is 2s"},
 		{"shutdown_timeout = 1\nshutdown_timeout_secs = 2", none, "EIDER_SHUTDOWN_TIMEOUT: shutdown_timeout and shutdown_timeout_secs are both set in the file"},
 	} {
@@ -161,7 +175,8 @@ func TestConfigWarnings(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ env, want string }{
 		{"EIDER_MCP=true", "EIDER_MCP has no effect in this version"},
-		{"DATABASE_URL=postgres://u:p@h/d", "DATABASE_URL has no effect in this version"},
+		{"DATABASE_URL=postgres://u:p@h/d", ""},
+		{"EIDER_AGENT_DIR=/agents", "EIDER_AGENT_DIR has no effect in this version"},
 		{"EIDER_CACHE_TTL=60", ""},
 		{"EIDER_API_KEY=secret", "EIDER_API_KEY is so short that it can be guessed; make one with: openssl rand -hex 32"},
 		{"EIDER_METRICS_TOKEN=0123456789abcdef,short", "EIDER_METRICS_TOKEN is so short that it can be guessed; make one with: openssl rand -hex 32"},
@@ -244,55 +259,6 @@ func TestDistance(t *testing.T) {
 	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"port", "prt", 1}, {"kitten", "sitting", 3}} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}
-
-func TestShareMemory(t *testing.T) {
-	t.Parallel()
-	const mib = 1 << 20
-	for _, c := range []struct {
-		limit   int64
-		cores   int
-		goLimit int64
-		duckdb  int64
-		threads int
-		publish int64
-	}{ // the table of shareMemory's comment
-		{128 * mib, 64, 56 * mib, 40 * mib, 1, 4 * mib},
-		{256 * mib, 64, 112 * mib, 80 * mib, 1, 8 * mib},
-		{512 * mib, 64, 224 * mib, 160 * mib, 2, 16 * mib},
-		{1024 * mib, 64, 448 * mib, 320 * mib, 5, 32 * mib},
-		{4096 * mib, 64, 1216 * mib, 2240 * mib, 35, 32 * mib},
-		{4096 * mib, 2, 1216 * mib, 2240 * mib, 2, 32 * mib}, // never more threads than cores
-	} {
-		m := shareMemory(c.limit, c.cores)
-		if m != (memory{c.limit, c.goLimit, c.duckdb, c.threads, c.publish}) {
-			t.Errorf("%d MiB: got %d, %d, %d, %d; want %d, %d, %d, %d", c.limit/mib,
-				m.goLimit/mib, m.duckdb/mib, m.threads, m.publish/mib, c.goLimit/mib, c.duckdb/mib, c.threads, c.publish/mib)
-		}
-	}
-}
-
-func TestMachineMemory(t *testing.T) {
-	t.Parallel()
-	const mib, gib = 1 << 20, 1 << 30
-	for _, c := range []struct {
-		name           string
-		cgroup, system uint64
-		want           int64
-	}{
-		{"container", 256 * mib, 64 * gib, 256 * mib},
-		{"container, system unknown", 256 * mib, 0, 256 * mib},
-		{"virtual machine of one container", 0, 213 * mib, 213 * mib},
-		{"cgroup above the machine is none", 64 * gib, 213 * mib, 213 * mib},
-		{"small server", 0, 1536 * mib, gib},
-		{"server", 0, 8 * gib, 4 * gib},
-		{"large server", 0, 512 * gib, 8 * gib},
-		{"nothing known", 0, 0, gib},
-	} {
-		if got := machineMemory(c.cgroup, c.system); got != c.want {
-			t.Errorf("%s: got %d MiB, want %d MiB", c.name, got/mib, c.want/mib)
 		}
 	}
 }

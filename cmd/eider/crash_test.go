@@ -100,6 +100,9 @@ func (r *rig) crash(rounds int, each func(round int, v verdict) bool) *crashSum 
 		d := r.start()
 		sum.slowest = max(sum.slowest, time.Since(d.started))
 		v := d.check()
+		if err := d.checkDeeds(); err != nil {
+			r.Fatalf("round %d: %v", round, err)
+		}
 		sum.known += v.unmarked
 		if !each(round, v) {
 			return sum
@@ -143,6 +146,7 @@ func (r *rig) upTo(most time.Duration) time.Duration { return time.Duration(r.rn
 func (r *rig) commands() {
 	r.Helper()
 	r.run("parts", "verify")
+	r.verifyDeeds()
 	rows, err := decodeRows(strings.NewReader(r.run("export", "--site", site, "--format", "ndjson")))
 	if err != nil || int64(len(rows)) != r.rows {
 		r.Errorf("eider export writes %d events (%v), the server had %d", len(rows), err, r.rows)
@@ -164,10 +168,13 @@ type load struct {
 	refused []*refusal // the first of those, and every other one
 }
 
-// load starts n clients that send single events, four that send batches and logs,
-// and two that publish, compact and ask while events come in.
+// load starts n clients that send single events, four that send batches and logs, two
+// that publish, compact and ask while events come in, and two that act.
 func (d *daemon) load(n int) *load {
 	l := d.senders(n)
+	for range 2 {
+		l.client(d.act, 20*time.Millisecond)
+	}
 	l.client(func() error { return d.maintain("publish") }, 90*time.Millisecond)
 	l.client(func() error { return errors.Join(d.maintain("compact"), l.look()) }, 130*time.Millisecond)
 	return l
@@ -253,11 +260,11 @@ func (l *load) wait(mayFail ...string) {
 	}
 }
 
-// stop ends the clients.
-func (l *load) stop() {
+// stop ends the clients, and waits as wait does.
+func (l *load) stop(mayFail ...string) {
 	l.d.Helper()
 	close(l.stopped)
-	l.wait()
+	l.wait(mayFail...)
 }
 
 // look asks what a dashboard asks.
@@ -289,7 +296,7 @@ func TestTwoProcesses(t *testing.T) {
 		t.Errorf("the second process ended with %d, want 1", code)
 	}
 	if pid := fmt.Sprintf("(process %d)", first.cmd.Process.Pid); !second.log.has(pid) {
-		t.Errorf("the second process does not name the first, %s:\n%s", pid, second.log.tail(5))
+		t.Errorf("the second process does not name the first, %s:\n%s", pid, second.log.end())
 	}
 	if _, err := first.send(first.events.next(100, again)); err != nil {
 		t.Errorf("the first process does not take events any more: %v", err)

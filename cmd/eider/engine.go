@@ -12,7 +12,9 @@ import (
 	"github.com/eider-analytics/eider/ingest/enrich"
 	"github.com/eider-analytics/eider/migrations"
 	"github.com/eider-analytics/eider/server"
+	"github.com/eider-analytics/eider/server/tail"
 	"github.com/eider-analytics/eider/store"
+	"github.com/eider-analytics/eider/store/answer"
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
 )
@@ -27,12 +29,19 @@ type engine struct {
 	ledger *ledger.Ledger
 	store  *store.Store
 	places *enrich.Places
+	tap    *tail.Tap // what listens to the events that ingest has made durable
 	ingest *ingest.Ingest
+	desk   *answer.Desk // where questions about the store are asked
 
 	metrics *server.Metrics // what the parts tell as they go
 	quit    func(error)     // called when a part cannot go on
 
+	trail *trail // what is done with the audit chain; nil for all commands but serve
+
 	before ledger.Run // the run before this one; zero for the first, and for all commands but serve
+
+	changed chan struct{} // holds one: parts have come or gone, which rollups may follow
+	fresh   chan struct{} // holds one: a copy of the events has something to follow
 
 	parts []part // what is open, bottom up
 }
@@ -68,7 +77,7 @@ func newEngine(c *config, log *slog.Logger, name string, quit func(error)) (*eng
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{cfg: c, log: log, metrics: server.NewMetrics(buildInfo().Version), quit: quit}
+	e := &engine{cfg: c, log: log, metrics: server.NewMetrics(buildInfo().Version), quit: quit, changed: make(chan struct{}, 1), fresh: make(chan struct{}, 1)}
 	e.opened("data directory", held.Close)
 	return e, nil
 }
@@ -80,6 +89,8 @@ func (e *engine) open(ctx context.Context) error {
 			return err
 		}
 	}
+	e.desk = e.newDesk()
+	e.opened("desk", e.desk.Close)
 	e.metrics.Watch(e.ingest.Counts, e.gauges)
 	return nil
 }
@@ -95,7 +106,10 @@ func (e *engine) openDisk(context.Context) (err error) {
 }
 
 func (e *engine) openLedger(ctx context.Context) (err error) {
-	o := ledger.Options{Log: e.log.With("part", "ledger"), Failed: e.quit, Committed: e.metrics.Committed}
+	o := ledger.Options{
+		Log: e.log.With("part", "ledger"), Failed: e.quit, Committed: e.metrics.Committed, Recorded: e.metrics.Recorded,
+		Genesis: e.cfg.genesis(), Known: e.cfg.checkChain(true, e.log.Warn),
+	}
 	if e.cfg.durability == "os" {
 		o.Durability = ledger.OS
 	}
@@ -144,13 +158,15 @@ func (e *engine) openIngest(ctx context.Context) (err error) {
 			return fmt.Errorf("read secret: %w", err)
 		}
 	}
+	e.tap = tail.New(tail.Options{Durable: e.ledger.LastSeq})
+	e.opened("tap", e.tap.Close)
 	if e.ingest, err = ingest.New(ctx, ingest.Options{
-		Ledger: e.ledger, Lens: lens{e.store, e.metrics}, Places: e.places, Secret: secret, Log: e.log.With("part", "ingest"),
+		Ledger: e.ledger, Lens: lens{e.store, e.metrics, e.eventsGrown}, Places: e.places, Secret: secret, Log: e.log.With("part", "ingest"),
 		Sites: c.siteIDs, AutoSites: c.makesSites(),
-		FlushInterval: c.flushInterval, FlushCount: c.flushCount, MaxBuffered: c.maxBufferedEvents,
+		FlushInterval: c.flushInterval, FlushCount: c.flushCount, MaxBuffered: c.maxBufferedEvents, MaxBufferSize: c.memory().buffer,
 		RatePerSite: c.rateLimit, RatePerAddr: c.rateLimitPerIP,
 		FilterBots: c.filterBots, RespectGPC: c.respectGPC, Privacy: c.gdpr.privacy(),
-		Disk: e.disk.Room, Failed: e.quit,
+		Disk: e.disk.Room, Relieve: e.relieve, Failed: e.quit, Tap: e.tap.Offer,
 	}); err != nil {
 		return fmt.Errorf("open ingest: %w", err)
 	}
@@ -175,6 +191,7 @@ func (g gdprConfig) privacy() ingest.Privacy {
 type lens struct {
 	*store.Store
 	metrics *server.Metrics
+	grown   func() // called when a flush has brought events
 }
 
 // Flush is [store.Store.Flush], and rebuilds the lens if that fails.
@@ -183,6 +200,7 @@ func (l lens) Flush(ctx context.Context, events []event.Event) error {
 	err := l.Store.Flush(ctx, events)
 	l.metrics.Task("flush", time.Since(start), int64(len(events)), err)
 	if err == nil {
+		l.grown()
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
@@ -200,6 +218,16 @@ func (e *engine) publish(ctx context.Context) error {
 	return err
 }
 
+// relieve publishes if it is due. An import does so itself, and brings nothing more
+// meanwhile: what is not published is in DuckDB's memory, and a command that works on
+// a directory at rest has nobody else who would.
+func (e *engine) relieve(ctx context.Context) error {
+	if !e.store.PublishDue() {
+		return nil
+	}
+	return e.publish(ctx)
+}
+
 func (e *engine) published(ctx context.Context) (store.Published, error) {
 	start := time.Now()
 	p, err := e.store.Publish(ctx)
@@ -212,6 +240,7 @@ func (e *engine) published(ctx context.Context) (store.Published, error) {
 	if p.Events == 0 {
 		return p, nil
 	}
+	e.partsChanged()
 	e.log.Debug("published", "events", p.Events, "bytes", p.Bytes, "elapsed", p.Elapsed)
 	return p, e.ingest.Published(ctx)
 }
@@ -219,10 +248,13 @@ func (e *engine) published(ctx context.Context) (store.Published, error) {
 // keep starts what looks after the parts, and returns a function that waits for
 // its end, which comes soon after that of ctx.
 func (e *engine) keep(ctx context.Context) (wait func()) {
+	e.store.Pace(true)
 	var wg sync.WaitGroup
 	wg.Go(func() { e.disk.watch(ctx) })
 	wg.Go(func() { e.mend(ctx) })
 	wg.Go(func() { e.maintain(ctx) })
+	wg.Go(func() { e.rollUp(ctx) })
+	wg.Go(func() { e.trail.verify(ctx) })
 	return wg.Wait
 }
 
@@ -257,6 +289,7 @@ const (
 	compactEvery = 10 * time.Minute
 	expireEvery  = 10 * time.Minute
 	retainEvery  = time.Hour
+	forgetEvery  = 24 * time.Hour
 )
 
 // maintain publishes, compacts, retains and expires, one after the other: the
@@ -264,7 +297,7 @@ const (
 func (e *engine) maintain(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var publish, compact, retain, expire schedule
+	var publish, compact, retain, expire, forget schedule
 	now := time.Now()
 	publish.next, compact.next = now.Add(e.cfg.publishInterval), now.Add(time.Minute)
 	for {
@@ -279,6 +312,7 @@ func (e *engine) maintain(ctx context.Context) {
 		e.due(ctx, now, &publish, "publish failed, will try again", e.cfg.publishInterval, e.publish)
 		e.due(ctx, now, &expire, "salts and ids not expired, will try again", expireEvery, e.ingest.Expire)
 		e.due(ctx, now, &retain, "retention failed, will try again", retainEvery, e.retain)
+		e.due(ctx, now, &forget, "sources of old entries not erased, will try again", forgetEvery, e.forgetSources)
 		e.due(ctx, now, &compact, "compaction failed, will try again", compactEvery, e.compact)
 	}
 }
@@ -323,7 +357,63 @@ func (e *engine) compacted(ctx context.Context) (parts int, err error) {
 	if err != nil {
 		return n, fmt.Errorf("compact: %w", err)
 	}
+	if n > 0 {
+		e.partsChanged()
+	}
 	return n, nil
+}
+
+// partsChanged has rollUp look at the parts soon.
+func (e *engine) partsChanged() {
+	select {
+	case e.changed <- struct{}{}:
+	default: // it will
+	}
+}
+
+// rollupEvery is how often rollups are looked after if no part changes: days end,
+// and sites come and go. A pass is followed by a pause of rollupPause times as
+// long, so that it never takes more than a fraction of the machine.
+const (
+	rollupEvery = time.Minute
+	rollupPause = 4
+)
+
+// rollUp works out the sums of the days that have ended. It has a goroutine of its
+// own, because a pass over a year takes minutes, and nothing waits for it.
+func (e *engine) rollUp(ctx context.Context) {
+	tick := time.NewTicker(rollupEvery)
+	defer tick.Stop()
+	for {
+		start := time.Now()
+		if e.disk.Room() == nil {
+			if _, err := e.rolledUp(ctx); err != nil && ctx.Err() == nil {
+				e.log.Error("days not rolled up, will try again", "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rollupPause * time.Since(start)):
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-e.changed:
+		}
+	}
+}
+
+// rolledUp brings the rollups up to date with the parts.
+func (e *engine) rolledUp(ctx context.Context) (store.Rolled, error) {
+	start := time.Now()
+	done, err := e.store.Rollup(ctx)
+	if n := done.Days + done.Months; n > 0 || err != nil && ctx.Err() == nil {
+		e.metrics.Task("rollup", time.Since(start), done.Events, err)
+		e.log.Debug("rolled up", "events", done.Events, "elapsed", done.Elapsed)
+	}
+	return done, err
 }
 
 // retain removes the days that are not to be kept.
@@ -338,6 +428,7 @@ func (e *engine) retain(ctx context.Context) error {
 	if err != nil || n > 0 {
 		e.metrics.Task("retain", time.Since(start), max(before-e.store.Stats().PartRows, 0), err)
 	}
+	e.eventsGrown()
 	if err != nil {
 		return fmt.Errorf("remove days before the last %d: %w", e.cfg.retentionDays, err)
 	}

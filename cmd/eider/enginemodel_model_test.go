@@ -145,7 +145,7 @@ func (m *model) expire() {
 			s.gone = true
 		}
 	}
-	for len(m.open) > 0 && m.open[0].visit.last < m.micros()-30*minute {
+	for len(m.open) > 0 && m.open[0].visits[0].last < m.micros()-30*minute {
 		m.open = m.open[1:]
 	}
 }
@@ -159,12 +159,18 @@ func (m *model) restart() {
 			continue
 		}
 		who := m.visitors.names[e.Visitor]
-		v := m.open.get(who)
-		if v == nil || v.first.Visit != e.Visit {
+		var v *openVisit
+		if both := m.open.get(who); both != nil && both[0].first.Visit == e.Visit {
+			v = both[0]
+		} else {
 			v = &openVisit{first: e, earliest: e.Time, last: e.Time}
 			m.open.put(who, v)
 		}
 		v.earliest, v.last = min(v.earliest, e.Time), max(v.last, e.Time)
+	}
+	for i := range m.open { // of what came late only the latest visit is known again
+		latest := slices.MaxFunc(m.open[i].visits, func(a, b *openVisit) int { return int(a.last - b.last) })
+		m.open[i].visits = []*openVisit{latest}
 	}
 }
 
@@ -182,41 +188,48 @@ type openVisit struct {
 	earliest, last int64       // µs
 }
 
-// A visitTable is the last visit of each visitor, the one used last at the end.
-type visitTable []struct {
-	who   string
-	visit *openVisit
+// A visitTable is the last visits of each visitor, the latest first and at most
+// two; the visitor heard of last is at the end.
+type visitTable []visitorVisits
+
+type visitorVisits struct {
+	who    string
+	visits []*openVisit
 }
 
-func (v *visitTable) get(who string) *openVisit {
+func (v *visitTable) get(who string) []*openVisit {
 	for i, entry := range *v {
 		if entry.who == who {
 			*v = append(slices.Delete(*v, i, i+1), entry)
-			return entry.visit
+			return entry.visits
 		}
 	}
 	return nil
 }
 
 func (v *visitTable) put(who string, visit *openVisit) {
-	v.get(who)
-	if n := len(*v); n > 0 && (*v)[n-1].who == who {
-		*v = (*v)[:n-1]
+	visits := v.get(who)
+	switch {
+	case visits == nil:
+		*v = append(*v, visitorVisits{who, []*openVisit{visit}})
+		return
+	case visit.last < visits[0].last:
+		visits = []*openVisit{visits[0], visit}
+	default:
+		visits = []*openVisit{visit, visits[0]}
 	}
-	*v = append(*v, struct {
-		who   string
-		visit *openVisit
-	}{who, visit})
+	(*v)[len(*v)-1].visits = visits
 }
 
 // find returns the visit of a visitor that a time is no more than a half hour
 // from.
 func (v *visitTable) find(who string, t int64) *openVisit {
-	visit := v.get(who)
-	if visit == nil || t < visit.earliest-30*minute || t > visit.last+30*minute {
-		return nil
+	for _, visit := range v.get(who) {
+		if t >= visit.earliest-30*minute && t <= visit.last+30*minute {
+			return visit
+		}
 	}
-	return visit
+	return nil
 }
 
 // An arrival is one event on its way in, and what the model knows of it.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/eider-analytics/eider/store"
 	"github.com/eider-analytics/eider/store/event"
+	"github.com/eider-analytics/eider/store/storetest"
 )
 
 var sameNumbers = cmpopts.EquateApprox(1e-12, 1e-9)
@@ -29,7 +30,7 @@ func (r *trial) check() {
 	r.checkState()
 	q := r.query()
 	m := r.model.about(q)
-	main, err := r.store.Main(r.t.Context(), q)
+	main, err := storetest.Main(r.t.Context(), r.store, q)
 	r.must(err)
 	if diff := gocmp.Diff(m.totals(nil, q.From, q.To), main, sameNumbers); diff != "" {
 		r.t.Errorf("main of %+v, want -, got +:\n%s", q, diff)
@@ -154,7 +155,7 @@ func (r *trial) checkSeries(q event.Query, m *answers) {
 		}
 		m = r.model.about(q)
 	}
-	points, err := r.store.Timeseries(r.t.Context(), q, interval)
+	points, err := storetest.Timeseries(r.t.Context(), r.store, q, interval)
 	r.must(err)
 	if diff := gocmp.Diff(m.points(interval), points, sameNumbers, cmpopts.EquateEmpty()); diff != "" {
 		r.t.Errorf("%+v by %s, want -, got +:\n%s", q, interval, diff)
@@ -162,21 +163,21 @@ func (r *trial) checkSeries(q event.Query, m *answers) {
 }
 
 // modelDimensions are what breakdowns are by.
-var modelDimensions = map[string]func(*event.Event) string{
-	"pages":       func(e *event.Event) string { return e.Path },
-	"entry-pages": func(e *event.Event) string { return e.EntryPath },
-	"hostnames":   func(e *event.Event) string { return e.Hostname },
-	"titles":      func(e *event.Event) string { return e.Title },
-	"sources":     func(e *event.Event) string { return e.Source },
-	"channels":    func(e *event.Event) string { return e.Channel },
-	"utm-sources": func(e *event.Event) string { return e.UTMSource },
-	"browsers":    func(e *event.Event) string { return e.Browser },
-	"devices":     func(e *event.Event) string { return e.Device },
-	"countries":   func(e *event.Event) string { return e.Country },
-	"events":      func(e *event.Event) string { return e.Name },
-	"via":         func(e *event.Event) string { return e.Via },
-	"currencies":  func(e *event.Event) string { return e.Currency },
-	"exit-pages":  nil, // needs the visit
+var modelDimensions = map[event.Dimension]func(*event.Event) string{
+	"path":       func(e *event.Event) string { return e.Path },
+	"entry_path": func(e *event.Event) string { return e.EntryPath },
+	"hostname":   func(e *event.Event) string { return e.Hostname },
+	"title":      func(e *event.Event) string { return e.Title },
+	"source":     func(e *event.Event) string { return e.Source },
+	"channel":    func(e *event.Event) string { return e.Channel },
+	"utm_source": func(e *event.Event) string { return e.UTMSource },
+	"browser":    func(e *event.Event) string { return e.Browser },
+	"device":     func(e *event.Event) string { return e.Device },
+	"country":    func(e *event.Event) string { return e.Country },
+	"name":       func(e *event.Event) string { return e.Name },
+	"via":        func(e *event.Event) string { return e.Via },
+	"currency":   func(e *event.Event) string { return e.Currency },
+	"exit_path":  nil, // needs the visit
 }
 
 func (r *trial) checkBreakdown(q event.Query, m *answers) {
@@ -184,7 +185,7 @@ func (r *trial) checkBreakdown(q event.Query, m *answers) {
 	dims := slices.Sorted(maps.Keys(modelDimensions))
 	for range 2 {
 		dim := dims[r.rnd.IntN(len(dims))]
-		rows, total, err := r.store.Breakdown(r.t.Context(), q, dim, 1000, 0)
+		rows, total, err := storetest.Breakdown(r.t.Context(), r.store, q, dim, 1000, 0)
 		r.must(err)
 		want := m.rows(dim)
 		if diff := gocmp.Diff(want, rows, sameNumbers, cmpopts.EquateEmpty()); diff != "" || total != int64(len(want)) {
@@ -361,17 +362,17 @@ func followed(e *event.Event) bool {
 
 // totals counts the events that match in a range, and the visits that began in it
 // and have such an event. A nil match is every event.
-func (a *answers) totals(match func(event.Event) bool, from, to int64) (t event.Totals) {
+func (a *answers) totals(match func(event.Event) bool, from, to int64) (t storetest.Totals) {
 	if match == nil {
 		match = func(event.Event) bool { return true }
 	}
-	visitors := make(map[event.ID]bool)
+	visitors := make(map[string]bool) // by local day
 	for _, e := range a.events {
 		if !within(e.Time, from, to) || !match(e) {
 			continue
 		}
 		if !e.Visitor.IsZero() {
-			visitors[e.Visitor] = true
+			visitors[e.Visitor.String()+time.UnixMicro(e.Time).In(a.q.Zone).Format(time.DateOnly)] = true
 		}
 		if e.Name == event.Pageview {
 			t.Pageviews++
@@ -428,7 +429,7 @@ func (a *answers) ends() (from, to int64, ok bool) {
 }
 
 // points walks through time and looks at the clock on the wall.
-func (a *answers) points(interval string) (points []event.Point) {
+func (a *answers) points(interval string) (points []storetest.Point) {
 	from, to, ok := a.ends()
 	if !ok {
 		return nil
@@ -457,48 +458,48 @@ func (a *answers) points(interval string) (points []event.Point) {
 		for shown(end) == shown(start) {
 			end += step
 		}
-		points = append(points, event.Point{Time: start, Totals: a.totals(nil, max(from, start), min(to, end))})
+		points = append(points, storetest.Point{Time: start, Totals: a.totals(nil, max(from, start), min(to, end))})
 		start = end
 	}
 	return points
 }
 
-func (a *answers) rows(dim string) (rows []event.Row) {
+func (a *answers) rows(dim event.Dimension) (rows []storetest.Row) {
 	value := modelDimensions[dim]
 	if value == nil {
 		exits := a.exits()
-		value = func(e *event.Event) string { return exits[e.Visit] }
+		value = func(e *event.Event) string {
+			if !followed(e) {
+				return ""
+			}
+			return exits[e.Visit]
+		}
 	}
 	values := make(map[string]bool)
 	for i := range a.events {
 		e := &a.events[i]
 		counts := within(e.Time, a.q.From, a.q.To) || followed(e) && within(e.VisitStart, a.q.From, a.q.To)
-		if counts && (dim != "events" || e.Name != event.Engagement) {
+		if counts && (dim != "name" || e.Name != event.Engagement) {
 			values[value(e)] = true
 		}
 	}
 	for v := range values {
-		rows = append(rows, event.Row{Value: v, Totals: a.totals(func(e event.Event) bool { return value(&e) == v }, a.q.From, a.q.To)})
+		rows = append(rows, storetest.Row{Value: v, Totals: a.totals(func(e event.Event) bool { return value(&e) == v }, a.q.From, a.q.To)})
 	}
-	slices.SortFunc(rows, func(x, y event.Row) int {
+	slices.SortFunc(rows, func(x, y storetest.Row) int {
 		return cmp.Or(-cmp.Compare(x.Visitors, y.Visitors), cmp.Compare(x.Value, y.Value))
 	})
 	return rows
 }
 
-// exits returns the path of the last pageview of each visit, as far as the range
-// and what is followed around it tell.
+// exits returns the path of the last pageview of each visit.
 func (a *answers) exits() map[int64]string {
 	last := make(map[int64]event.Event)
-	for _, e := range a.events {
-		if e.Visit == 0 || e.Name != event.Pageview || e.Path == "" || e.Time >= e.VisitStart+day {
-			continue
-		}
-		if a.q.From != 0 && e.Time < a.q.From-hour || a.q.To != 0 && e.Time >= a.q.To+day {
-			continue
-		}
-		if was, ok := last[e.Visit]; !ok || e.Time >= was.Time { // they come by Seq
-			last[e.Visit] = e
+	for visit, events := range a.visits {
+		for _, e := range events { // they come by Seq
+			if e.Name == event.Pageview && e.Path != "" && e.Time >= last[visit].Time {
+				last[visit] = e
+			}
 		}
 	}
 	exits := make(map[int64]string)

@@ -21,6 +21,7 @@ import (
 	"github.com/eider-analytics/eider/ingest/enrich"
 	"github.com/eider-analytics/eider/migrations"
 	"github.com/eider-analytics/eider/server"
+	"github.com/eider-analytics/eider/server/tail"
 	"github.com/eider-analytics/eider/store"
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/ledger"
@@ -176,9 +177,11 @@ func (r *trial) open() {
 	e.opened("places", e.places.Close)
 	secret, err := e.ledger.Secret(ctx, "ids", 32)
 	r.must(err)
+	e.tap = tail.New(tail.Options{Durable: e.ledger.LastSeq})
+	e.opened("tap", e.tap.Close)
 	e.ingest, err = ingest.New(ctx, ingest.Options{
-		Ledger: e.ledger, Lens: lens{e.store, e.metrics}, Places: e.places, Secret: secret, Log: log, Now: r.now, Failed: failed,
-		FlushInterval: 24 * time.Hour, FilterBots: true, RespectGPC: true,
+		Ledger: e.ledger, Lens: lens{e.store, e.metrics, e.eventsGrown}, Places: e.places, Secret: secret, Log: log, Now: r.now, Failed: failed,
+		FlushInterval: 24 * time.Hour, FilterBots: true, RespectGPC: true, Tap: e.tap.Offer,
 	})
 	r.must(err)
 	e.opened("ingest", e.ingest.Close)

@@ -20,7 +20,7 @@ import (
 type faultRun struct {
 	point string
 	n     int
-	first string // publish, compact, erase or retain
+	first string // publish, compact, erase, retain or acts
 }
 
 func (f faultRun) String() string { return fmt.Sprintf("%s@%d, %s first", f.point, f.n, f.first) }
@@ -44,6 +44,10 @@ var shared = map[string][]faultRun{
 	"replace: committed":            {{n: 1, first: "erase"}, {n: 1, first: "retain"}},
 	"ledger: before history commit": {{n: 1, first: "compact"}, {n: 2, first: "erase"}, {n: 2, first: "retain"}},
 	"ledger: after history commit":  {{n: 1, first: "compact"}, {n: 2, first: "erase"}, {n: 2, first: "retain"}},
+	"act: before entry":             {{n: 3, first: "acts"}, {n: 6, first: "acts"}},
+	"act: entry written":            {{n: 3, first: "acts"}, {n: 9, first: "acts"}},
+	"act: before commit":            {{n: 3, first: "acts"}, {n: 5, first: "acts"}, {n: 3, first: "erase"}},
+	"act: committed":                {{n: 3, first: "acts"}, {n: 5, first: "acts"}, {n: 3, first: "erase"}},
 	"ledger: before checkpoint":     {{n: 2, first: "publish"}},
 	"ledger: after checkpoint":      {{n: 2, first: "publish"}},
 }
@@ -51,8 +55,9 @@ var shared = map[string][]faultRun{
 // TestFaultPoints lets the program die at every point of store/fault, before and
 // after every effect, in a life in which everything happens: events on several
 // days, late ones among them, flushes, publishes, a compaction, an erasure, a
-// retention and a stop. Whatever it leaves, the next start has every event that
-// was acknowledged, once, and no file that nobody lists.
+// retention, acts of several operators at once and a stop. Whatever it leaves, the next
+// start has every event that was acknowledged, once, no file that nobody lists, and
+// every act with its entry: never the one without the other.
 func TestFaultPoints(t *testing.T) {
 	t.Parallel()
 	before := newRig(t, faulty)
@@ -132,7 +137,8 @@ func (r *rig) copy(t testing.TB) *rig {
 // die lives until the point is reached.
 func (r *rig) die(run faultRun) {
 	r.Helper()
-	works := []string{"send", "publish", "send late", "publish", "compact", "erase", "send again", "retain"}
+	works := []string{"send", "publish", "rollup", "send late", "publish", "compact", "acts", "erase", "rollup", "send again",
+		"publish", "rollup", "rollup", "retain"}
 	if run.first != "publish" { // which needs something to publish
 		works = append([]string{run.first}, works...)
 	}
@@ -164,7 +170,9 @@ func (d *daemon) work(name string) (err error) {
 		_, err = d.send(d.events.next(30, again|logged))
 	case "send again":
 		_, err = d.send(d.events.list(again, leaver|old|logged))
-	case "publish", "compact":
+	case "acts":
+		err = d.actAtOnce()
+	case "publish", "compact", "rollup":
 		err = d.maintain(name)
 	case "erase":
 		_, err = d.post("/api/gdpr/erase", "application/json", `{"site_id":"`+site+`","user":"leaver"}`)
@@ -179,7 +187,7 @@ func (d *daemon) work(name string) (err error) {
 // retained waits until no part is older than the retention.
 func (d *daemon) retained() error {
 	oldest := d.events.now.AddDate(0, 0, -40).Format(time.DateOnly)
-	for range 1000 {
+	for range 6000 {
 		status, answer, err := d.get("/api/parts")
 		if err != nil {
 			return err
@@ -207,9 +215,12 @@ func (r *rig) recover() {
 	if err := v.err(); err != nil {
 		r.Fatalf("after the death: %v", err)
 	}
+	if err := d.checkDeeds(); err != nil {
+		r.Fatalf("after the death: %v", err)
+	}
 	d.leftovers()
 	d.settle()
-	if err := d.live("send", "publish", "send late", "publish", "compact", "erase", "send again"); err != nil {
+	if err := d.live("send", "publish", "acts", "send late", "publish", "compact", "erase", "send again"); err != nil {
 		r.Fatalf("in the next life: %v", err)
 	}
 	d.stop()
@@ -227,9 +238,13 @@ func (r *rig) recover() {
 	if left := append(d.events.list(leaver|found, 0), d.events.list(old|found, 0)...); len(left) > 0 {
 		r.Errorf("%d events are there that were erased or too old: %v", len(left), first(left))
 	}
+	if err := d.checkDeeds(); err != nil {
+		r.Errorf("at the end: %v", err)
+	}
 	d.leftovers()
 	d.stop()
 	r.run("parts", "verify")
+	r.verifyDeeds()
 }
 
 // wholly takes a group of events out of those that are lost, if the whole group

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -46,6 +49,11 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(binaries)
+		flag.Parse()
+		if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+			// Tests here wait for processes, browsers and clocks more than they compute.
+			_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)/2))
+		}
 		return m.Run()
 	}())
 }
@@ -83,6 +91,7 @@ type rig struct {
 	seed    uint64
 	rnd     *rand.Rand
 	events  *tally
+	deeds   *deeds
 	daemons int // how many were launched
 
 	// What has been read back, by check.
@@ -102,7 +111,7 @@ func newRig(t testing.TB, program func() (string, error), env ...string) *rig {
 		TB: t, program: path, dir: filepath.Join(t.TempDir(), "data"),
 		env:    append([]string{"EIDER_FLUSH_INTERVAL=0.05", "EIDER_PUBLISH_INTERVAL=1", "EIDER_MIN_FREE_DISK=1MiB"}, env...),
 		seed:   rand.Uint64(),
-		events: newTally(),
+		events: newTally(), deeds: newDeeds(),
 	}
 	if s := os.Getenv("EIDER_CRASH_SEED"); s != "" {
 		if r.seed, err = strconv.ParseUint(s, 10, 64); err != nil {
@@ -142,11 +151,11 @@ type daemon struct {
 func (r *rig) launch(env ...string) *daemon {
 	r.Helper()
 	d := &daemon{rig: r, log: newTranscript(), gone: make(chan struct{}), started: time.Now()}
-	d.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: 20 * time.Second}
+	d.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: time.Minute}
 	d.cmd = exec.Command(r.program, "serve")
 	d.cmd.Env = r.environ(env...)
 	d.cmd.Dir = filepath.Dir(r.dir) // an eider.toml of the developer's must not count
-	d.cmd.Stderr = d.log
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		r.Fatal(err)
 	}
@@ -160,7 +169,7 @@ func (r *rig) launch(env ...string) *daemon {
 	r.Cleanup(func() {
 		d.kill()
 		if r.Failed() && number > r.daemons-2 {
-			r.Logf("the log of process %d ends:\n%s", d.cmd.Process.Pid, d.log.tail(15))
+			r.Logf("the log of process %d ends:\n%s", d.cmd.Process.Pid, d.log.end())
 		}
 	})
 	return d
@@ -301,7 +310,7 @@ func (r *rig) run(args ...string) string {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		r.Fatalf("eider %s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
+		r.Fatalf("eider %s: %v\n%s%s", strings.Join(args, " "), err, stdout.Bytes(), stderr.Bytes())
 	}
 	return stdout.String()
 }
@@ -312,7 +321,7 @@ func (r *rig) run(args ...string) string {
 func (d *daemon) leftovers() {
 	d.Helper()
 	var why string
-	for range 30 {
+	for range 200 {
 		if why = d.stray(); why == "" {
 			return
 		}
@@ -359,7 +368,7 @@ func strayFiles(t testing.TB, dir string, listed []string) string {
 	return fmt.Sprintf("there are %q, listed are %q", there, listed)
 }
 
-// A transcript keeps the log of a process, and finds in it where it listens.
+// A transcript keeps what a process prints and logs, and finds in it where it listens.
 type transcript struct {
 	listening chan string // takes the URL, once
 	w         *io.PipeWriter
@@ -402,11 +411,19 @@ func (t *transcript) read(r io.Reader) {
 	}
 }
 
-// tail returns the last lines.
-func (t *transcript) tail(n int) string {
+// end returns the last lines, and if the program crashed those before it and the
+// stacks after it.
+func (t *transcript) end() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return strings.Join(t.lines[max(0, len(t.lines)-n):], "")
+	const before, stacks = 15, 200
+	crash := slices.IndexFunc(t.lines, func(line string) bool {
+		return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "SIG")
+	})
+	if crash < 0 {
+		crash = len(t.lines)
+	}
+	return strings.Join(t.lines[max(0, crash-before):min(len(t.lines), crash+stacks)], "")
 }
 
 // has says whether a line of the log contains s.
@@ -414,6 +431,13 @@ func (t *transcript) has(s string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.ContainsFunc(t.lines, func(line string) bool { return strings.Contains(line, s) })
+}
+
+// find returns the first match in the log, or "".
+func (t *transcript) find(what *regexp.Regexp) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return what.FindString(strings.Join(t.lines, ""))
 }
 
 // asRoot skips the test for everyone else, and says so.

@@ -22,6 +22,9 @@ func (h health) Reasons(ctx context.Context) []string {
 	if err := h.store.Healthy(ctx); err != nil {
 		reasons = append(reasons, "lens: "+err.Error())
 	}
+	if err := h.ledger.Halted(); err != nil {
+		reasons = append(reasons, "audit: "+err.Error())
+	}
 	if reason := h.disk.reason(); reason != "" {
 		reasons = append(reasons, reason)
 	}
@@ -54,6 +57,7 @@ func (h health) Details(context.Context) map[string]any {
 		"duckdb":        map[string]any{"memory_bytes": st.Memory, "spilled_bytes": st.Spilled, "rebuilds": st.LensRebuilds},
 		"geoip":         map[string]any{"path": places.Path, "type": places.Type},
 		"last_shutdown": h.lastShutdown(),
+		"audit":         h.auditDetails(),
 	}
 }
 
@@ -78,7 +82,14 @@ func (e *engine) gauges() server.Gauges {
 		JournalEvents: journal.Events, JournalBytes: journal.Bytes,
 		HotRows: st.HotRows, Parts: int64(st.Parts), PartBytes: st.PartBytes, DamagedParts: int64(st.Damaged),
 		FreeDisk: free, DuckDBMemory: st.Memory, LensRebuilt: st.LensRebuilds,
+		RollupSpans: int64(st.Spans), RollupRows: st.SpanRows, LensBytes: st.LensBytes,
 	}
+	d := e.desk.Stats()
+	g.QueriesRunning, g.QueriesWaiting, g.QueriesRefused = int64(d.Running), int64(d.Waiting), d.Refused
+	g.CacheEntries, g.CacheBytes = int64(d.Entries), d.Bytes
+	streams, missed := e.tap.Stats()
+	g.TailStreams, g.TailMissed = int64(streams), missed
+	g.CacheHits, g.CacheMisses, g.CacheShared, g.CacheEvictions = d.Hits, d.Misses, d.Shared, d.Evicted
 	if journal.OldestReceived != 0 {
 		g.OldestUnpublished = time.Since(time.UnixMicro(journal.OldestReceived))
 	}

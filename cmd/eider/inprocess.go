@@ -62,7 +62,7 @@ func (p *program) withServer(ctx context.Context, name string, publish bool, fn 
 func (e *engine) inProcess(ctx context.Context, fn func(*remote) error) (err error) {
 	key := rand.Text()
 	srv, err := e.newServer(ctx, time.Second, func(o *server.Options) {
-		o.APIKey = key
+		o.APIKey, o.Operator = key, localActor
 		o.BodyTimeout = 24 * time.Hour // standard input may be slow, and so may standard output
 	})
 	if err != nil {

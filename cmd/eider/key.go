@@ -145,7 +145,7 @@ func (p *program) createKey(ctx context.Context, req keyRequest) (key string, in
 		err := r.call(ctx, http.MethodPost, "/api/keys", req, &answer)
 		return answer.Key, answer.keyInfo, err
 	}
-	err = p.withLedger(ctx, "key create", askServer, func(_ *config, l *ledger.Ledger) error {
+	err = p.withLedger(ctx, "key create", askServer, func(ctx context.Context, _ *config, l *ledger.Ledger) error {
 		var expires int64
 		if req.Expires != "" {
 			at, err := time.Parse(time.RFC3339, req.Expires)
@@ -214,7 +214,7 @@ func (p *program) listKeys(ctx context.Context) ([]keyInfo, error) {
 		return answer.Keys, err
 	}
 	list := []keyInfo{}
-	err = p.withLedger(ctx, "key list", askServer, func(_ *config, l *ledger.Ledger) error {
+	err = p.withLedger(ctx, "key list", askServer, func(ctx context.Context, _ *config, l *ledger.Ledger) error {
 		keys, err := l.Keys(ctx)
 		for _, k := range keys {
 			list = append(list, infoOf(k))
@@ -272,7 +272,7 @@ func (p *program) revokeKey(ctx context.Context, id string) error {
 	if r != nil {
 		return r.call(ctx, http.MethodDelete, "/api/keys/"+url.PathEscape(id), nil, nil)
 	}
-	return p.withLedger(ctx, "key revoke", askServer, func(_ *config, l *ledger.Ledger) error {
+	return p.withLedger(ctx, "key revoke", askServer, func(ctx context.Context, _ *config, l *ledger.Ledger) error {
 		return l.RevokeKey(ctx, id, time.Now().UnixMicro())
 	})
 }

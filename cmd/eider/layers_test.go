@@ -21,17 +21,27 @@ const module = "github.com/eider-analytics/eider"
 // layers is the drawing of ARCHITECTURE.md: which package may import which of
 // ours. Imports point down only, and what is not here is not allowed.
 var layers = map[string][]string{
-	"cmd/eider":     {"server", "ingest", "ingest/enrich", "store", "store/ledger", "store/history", "store/event", "store/fault", "migrations", "web"},
-	"server":        {"store/event", "store/ledger"},
-	"ingest":        {"ingest/enrich", "store/event", "store/ledger", "store/fault"},
-	"ingest/enrich": {"store/event"},
-	"store":         {"store/event", "store/ledger", "store/history", "store/fault"},
-	"store/ledger":  {"store/event", "store/fault"},
-	"store/history": {"store/event", "store/fault"},
-	"store/event":   {},
-	"store/fault":   {},
-	"migrations":    {},
-	"web":           {},
+	"cmd/eider":                 {"server", "server/door", "server/tail", "ingest", "ingest/enrich", "store", "store/answer", "store/ledger", "store/audit", "store/audit/sink", "store/history", "store/event", "store/fault", "migrations", "web"},
+	"server":                    {"server/door", "server/tail", "store/event", "store/ledger", "store/audit"},
+	"server/door":               {"store/ledger", "store/audit"},
+	"server/tail":               {"store/event", "store/plan", "store/ledger"},
+	"server/door/doortest":      {"server/door", "store/ledger", "store/audit"},
+	"ingest":                    {"ingest/enrich", "store/event", "store/ledger", "store/fault"},
+	"ingest/enrich":             {"store/event"},
+	"store":                     {"store/event", "store/behaviour", "store/plan", "store/ledger", "store/audit", "store/history", "store/fault"},
+	"store/answer":              {"store/event"},
+	"store/behaviour":           {"store/event"},
+	"store/storetest":           {"store/event"},
+	"store/plan":                {"store/event"},
+	"store/ledger":              {"store/event", "store/audit", "store/fault"},
+	"store/audit":               {},
+	"store/audit/sink":          {"store/audit", "migrations"},
+	"store/audit/sink/sinktest": {},
+	"store/history":             {"store/event", "store/fault"},
+	"store/event":               {},
+	"store/fault":               {},
+	"migrations":                {},
+	"web":                       {},
 }
 
 // TestLayers holds the tree to the drawing.

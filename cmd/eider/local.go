@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/eider-analytics/eider/migrations"
+	"github.com/eider-analytics/eider/store/audit"
 	"github.com/eider-analytics/eider/store/ledger"
 )
 
@@ -38,21 +39,29 @@ const (
 	stopServer = "stop it first"
 )
 
-// withLedger calls fn with the ledger of a data directory that no server has.
-func (p *program) withLedger(ctx context.Context, name, remedy string, fn func(*config, *ledger.Ledger) error) (err error) {
+// withLedger calls fn with the ledger of a data directory that no server has, and with
+// a context that says by whom its acts are.
+func (p *program) withLedger(ctx context.Context, name, remedy string, fn func(context.Context, *config, *ledger.Ledger) error) (err error) {
 	c, held, err := p.hold(name, remedy)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, held)
-	l, err := ledger.Open(ctx, c.file("ledger.db"), migrations.FS, ledger.Options{Log: p.quietLogger(c).With("part", "ledger")})
+	log := p.quietLogger(c).With("part", "ledger")
+	l, err := ledger.Open(ctx, c.file("ledger.db"), migrations.FS, ledger.Options{
+		Log: log, Genesis: c.genesis(), Known: c.checkChain(false, log.Warn),
+	})
 	if err != nil {
 		return fmt.Errorf("open ledger: %w", err)
 	}
 	defer closing(&err, l)
 	p.say("using the data directory %s", c.dataDir)
-	return fn(c, l)
+	return fn(audit.With(ctx, audit.By{Actor: localActor}), c, l)
 }
+
+// localActor is what the audit chain calls whoever runs a command on a data directory
+// that no server has.
+const localActor = "local"
 
 // quietLogger is logger for the commands that end by themselves: without the
 // settings' word they tell only what is wrong.

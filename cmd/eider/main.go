@@ -35,8 +35,18 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], process{
 		env:   os.Environ(),
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		hurry: hurry,
+		hurry: hurry, again: again,
 	}))
+}
+
+// again begins the process again, from the first line and with another environment. It
+// returns why that cannot be done.
+func again(env []string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(program, os.Args, env)
 }
 
 // signals returns a context that ends with the first SIGTERM or SIGINT and a
@@ -64,6 +74,8 @@ type process struct {
 
 	hurry <-chan struct{} // closed when a stop should not wait for requests; may be nil
 	ready func(net.Addr)  // called when serve answers requests; may be nil
+
+	again func(env []string) error // begins it again; returns if it cannot; may be nil
 }
 
 // A usageError is a command line that means nothing. Its exit code is 2.
@@ -77,11 +89,12 @@ var errSilent = errors.New("")
 func run(ctx context.Context, args []string, p process) int {
 	root := newProgram(p).command()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	var usage usageError
+	var exit exitError
 	isUsage := errors.As(err, &usage)
 	if err.Error() != "" {
 		fmt.Fprintln(p.stderr, "eider:", err)
@@ -89,7 +102,12 @@ func run(ctx context.Context, args []string, p process) int {
 			fmt.Fprintln(p.stderr, "See eider --help, or eider COMMAND --help.")
 		}
 	}
-	if isUsage {
+	switch {
+	case errors.As(err, &exit):
+		return exit.code
+	case isUsage && cmd.Annotations[usageExit] != "":
+		return int(cmd.Annotations[usageExit][0] - '0')
+	case isUsage:
 		return 2
 	}
 	return 1
@@ -131,8 +149,8 @@ Exit codes: 0 success, 1 failure, 2 wrong usage.`,
 	root.PersistentFlags().StringVar(&p.configPath, "config", "", "file with settings (default eider.toml, if there is one)")
 	root.AddCommand(
 		p.serveCommand(), p.versionCommand(), p.configCommand(), p.healthcheckCommand(),
-		p.importCommand(), p.exportCommand(), p.queryCommand(),
-		p.partsCommand(), p.migrateCommand(), p.keyCommand(),
+		p.importCommand(), p.exportCommand(), p.queryCommand(), p.tailCommand(),
+		p.partsCommand(), p.migrateCommand(), p.keyCommand(), p.userCommand(), p.passwordCommand(), p.auditCommand(),
 	)
 	asUsage(root)
 	return root

@@ -68,7 +68,7 @@ func (p *program) migrateUpCommand() *cobra.Command {
 		Example: "  eider migrate up",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// Opening a ledger brings it up to date.
-			return p.withLedger(cmd.Context(), "migrate up", stopServer, func(_ *config, l *ledger.Ledger) error {
+			return p.withLedger(cmd.Context(), "migrate up", stopServer, func(ctx context.Context, _ *config, l *ledger.Ledger) error {
 				list, err := l.Migrations(cmd.Context())
 				if err != nil {
 					return fmt.Errorf("read migrations: %w", err)

@@ -118,6 +118,9 @@ func (p *plug) round() verdict {
 
 	d = p.start()
 	v := d.check()
+	if err := d.checkDeeds(); err != nil {
+		p.Fatal(err)
+	}
 	d.leftovers()
 	d.kill()
 	return v

@@ -3,12 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -19,52 +20,53 @@ import (
 
 // An sqlAnswer is the answer to POST /api/sql.
 type sqlAnswer struct {
-	Columns   []event.SQLColumn `json:"columns"`
-	Rows      [][]any           `json:"rows"`
-	Truncated bool              `json:"truncated"`
+	Columns []event.SQLColumn `json:"columns"`
+	Rows    [][]any           `json:"rows"`
 }
 
 func (p *program) queryCommand() *cobra.Command {
 	var asJSON, asCSV bool
+	var format string
 	cmd := &cobra.Command{
 		Use:   "query 'SELECT …'",
 		Short: "Ask the events in SQL, without changing anything",
-		Long: `Ask the events in SQL, in DuckDB's dialect. The views are events, visits and
-parts; 'DESCRIBE events' lists the columns of one. Times are UTC. Nothing can be
+		Long: `Ask the events in SQL, in DuckDB's dialect. The views are events, visits,
+parts and audit; 'DESCRIBE events' lists the columns of one. Times are UTC. Nothing can be
 written, no file read and no setting changed. - reads the query from standard
-input.`,
+input. In CSV a text that a spreadsheet would take for a formula gets an
+apostrophe in front.`,
 		Example: `  eider query 'SELECT path, count(*) AS views FROM events GROUP BY ALL ORDER BY views DESC LIMIT 10'
-  eider query --csv - <report.sql >report.csv`,
+  eider query --format csv - <report.sql >report.csv
+  eider query --format arrow 'FROM visits' >visits.arrows`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if asJSON && asCSV {
-				return usageError{errors.New("--json and --csv exclude each other")}
+			if asJSON && asCSV || (asJSON || asCSV) && format != "" {
+				return usageError{errors.New("--format, --json and --csv exclude each other")}
+			}
+			switch {
+			case asJSON:
+				format = event.FormatJSON
+			case asCSV:
+				format = event.FormatCSV
+			}
+			if !slices.Contains(queryFormats, format) {
+				return usageError{fmt.Errorf("--format=%s: must be %s", format, strings.Join(queryFormats[1:], ", "))}
 			}
 			query, err := p.argument(args[0])
 			if err != nil {
 				return err
 			}
 			return p.withServer(cmd.Context(), "query", false, func(r *remote) error {
-				answer, err := ask(cmd.Context(), r, query)
-				if err != nil {
+				if err := p.query(cmd.Context(), r, query, format); err != nil {
 					return fmt.Errorf("query: %w", err)
 				}
-				if answer.Truncated {
-					fmt.Fprintf(p.stderr, "eider: only the first %d rows are shown; there are more\n", len(answer.Rows))
-				}
-				switch {
-				case asJSON:
-					return json.NewEncoder(p.stdout).Encode(answer)
-				case asCSV:
-					return answer.writeCSV(p.stdout)
-				default:
-					return answer.writeTable(p.stdout)
-				}
+				return nil
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
-	cmd.Flags().BoolVar(&asCSV, "csv", false, "print as CSV")
+	cmd.Flags().StringVar(&format, "format", "", "table (default), json, csv or arrow, a stream of Apache Arrow")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
+	cmd.Flags().BoolVar(&asCSV, "csv", false, "the same as --format csv")
 	return cmd
 }
 
@@ -80,23 +82,33 @@ func (p *program) argument(arg string) (string, error) {
 // mostRows is the most rows that a server gives at once.
 const mostRows = 100_000
 
-func ask(ctx context.Context, r *remote, query string) (sqlAnswer, error) {
+// queryFormats are those of a result; "" and table are for people.
+var queryFormats = []string{"", "table", event.FormatJSON, event.FormatCSV, event.FormatArrow}
+
+// query asks a server and prints the result.
+func (p *program) query(ctx context.Context, r *remote, query, format string) error {
 	body, err := json.Marshal(map[string]any{"query": query, "max_rows": mostRows})
 	if err != nil {
-		return sqlAnswer{}, err
+		return err
 	}
-	res, err := r.do(ctx, http.MethodPost, "/api/sql", nil, bytes.NewReader(body))
+	asked := format
+	if format == "" || format == "table" {
+		asked = event.FormatJSON
+	}
+	res, err := r.do(ctx, http.MethodPost, "/api/sql", url.Values{"format": {asked}}, bytes.NewReader(body))
 	if err != nil {
-		return sqlAnswer{}, err
+		return err
 	}
 	defer res.Body.Close()
-	var answer sqlAnswer
-	in := json.NewDecoder(res.Body)
-	in.UseNumber() // a number is printed as it came
-	if err := in.Decode(&answer); err != nil {
-		return sqlAnswer{}, fmt.Errorf("read the answer: %w", err)
+	if asked == format {
+		_, err = io.Copy(p.stdout, res.Body) // as the server has written it
+	} else {
+		err = writeTable(p.stdout, res.Body)
 	}
-	return answer, nil
+	if err == nil && res.Header.Get("X-Eider-Truncated") == "true" {
+		fmt.Fprintf(p.stderr, "eider: only the first %s rows are shown; there are more\n", res.Header.Get("X-Eider-Rows"))
+	}
+	return err
 }
 
 // cells returns a row as text; what is null is none.
@@ -115,17 +127,20 @@ func cells(row []any, none string) []string {
 	return texts
 }
 
-func (a *sqlAnswer) names() []string {
+// writeTable prints the JSON of a result for people.
+func writeTable(w io.Writer, body io.Reader) error {
+	var a sqlAnswer
+	in := json.NewDecoder(body)
+	in.UseNumber() // a number is printed as it came
+	if err := in.Decode(&a); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
 	names := make([]string, len(a.Columns))
 	for i, c := range a.Columns {
-		names[i] = c.Name
+		names[i] = printable(c.Name)
 	}
-	return names
-}
-
-func (a *sqlAnswer) writeTable(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, strings.Join(a.names(), "\t"))
+	fmt.Fprintln(tw, strings.Join(names, "\t"))
 	for _, row := range a.Rows {
 		texts := cells(row, "NULL")
 		for i := range texts {
@@ -144,18 +159,4 @@ func printable(s string) string {
 		}
 		return c
 	}, s)
-}
-
-func (a *sqlAnswer) writeCSV(w io.Writer) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(a.names()); err != nil {
-		return err
-	}
-	for _, row := range a.Rows {
-		if err := out.Write(cells(row, "")); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
 }

@@ -89,8 +89,16 @@ func (r *remote) do(ctx context.Context, method, path string, query url.Values, 
 		return res, nil
 	}
 	defer res.Body.Close()
-	return nil, fmt.Errorf("%s (%s)", reason(res.Body), res.Status)
+	return nil, &rejectedError{status: res.StatusCode, text: fmt.Sprintf("%s (%s)", reason(res.Body), res.Status)}
 }
+
+// A rejectedError is a request that the server has answered, and not with 2xx.
+type rejectedError struct {
+	status int
+	text   string
+}
+
+func (e *rejectedError) Error() string { return e.text }
 
 // reason returns what the body of a refusal says.
 func reason(body io.Reader) string {

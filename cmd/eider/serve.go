@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ requests end, accepted events are written to Parquet, and the exit code is 0 if
 all of that was done in EIDER_SHUTDOWN_TIMEOUT. What was not is in the journal
 and is done at the next start. A second signal does not wait for requests.
 
-The first start prints a link that makes the first key.`,
+The first start prints a link that makes the first user.`,
 		Example: "  eider serve\n  EIDER_DATA_DIR=/var/lib/eider EIDER_PORT=9000 eider serve",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context()) },
 	}
@@ -39,6 +40,10 @@ func (p *program) serve(ctx context.Context) (err error) {
 		return err
 	}
 	log := p.logger(c)
+	if env, ok := c.memory().thrifty(p.env); ok && p.again != nil {
+		err := p.again(env) // which returns only if it cannot
+		log.Info("goes on with allocators that take more memory", "err", err)
+	}
 	for _, w := range c.warnings {
 		log.Warn(w)
 	}
@@ -64,20 +69,27 @@ func (p *program) serve(ctx context.Context) (err error) {
 		return fmt.Errorf("%w (EIDER_HOST and EIDER_PORT say where to listen)", err)
 	}
 	defer ln.Close() // closed twice after a stop: that is no error worth telling
-	greeting := greet(ln)
-	err = e.start(ctx)
-	greeting.stop()
-	if err != nil && ctx.Err() != nil && failure.get() == nil {
-		log.Info("stopped before it was ready")
-		return nil
-	}
-	if err != nil {
+
+	// What fails because somebody has stopped it is no failure.
+	early := func(err error) error {
+		if ctx.Err() != nil && failure.get() == nil {
+			log.Info("stopped before it was ready")
+			return nil
+		}
 		return err
 	}
-
-	srv, err := e.newServer(ctx, share(c.shutdownTimeout, drainShare), nil)
+	greeting := greet(ln)
+	err = e.start(ctx, p.stdout)
+	greeting.stop()
 	if err != nil {
-		return fmt.Errorf("set up server: %w", err)
+		return early(err)
+	}
+	if err := e.ensureAdmin(ctx); err != nil {
+		return early(err)
+	}
+	srv, err := e.newServer(ctx, share(c, drainShare), nil)
+	if err != nil {
+		return early(fmt.Errorf("set up server: %w", err))
 	}
 	serving, err := p.startServing(ctx, srv, c, ln, quit)
 	if err != nil {
@@ -101,9 +113,12 @@ func (p *program) serve(ctx context.Context) (err error) {
 }
 
 // start opens all parts and notes that a run has begun.
-func (e *engine) start(ctx context.Context) error {
+func (e *engine) start(ctx context.Context, stdout io.Writer) error {
 	if err := e.open(ctx); err != nil {
 		return err
+	}
+	if err := e.openTrail(ctx, stdout); err != nil {
+		return fmt.Errorf("open audit trail: %w", err)
 	}
 	before, err := e.ledger.StartRun(ctx, buildInfo().Version)
 	if err != nil {
@@ -144,7 +159,7 @@ func (p *program) startServing(ctx context.Context, srv *server.Server, c *confi
 	}, nil
 }
 
-// greetOperator prints how to make the first key, if there is none.
+// greetOperator prints how to make the first user, if nobody can administer the server.
 func (p *program) greetOperator(c *config, path string, addr net.Addr) {
 	if path == "" {
 		return
@@ -154,27 +169,30 @@ func (p *program) greetOperator(c *config, path string, addr net.Addr) {
 		origin = "http://" + addr.String()
 	}
 	fmt.Fprintf(p.stdout, `
-There is no key yet, so nobody can ask this server anything. To make the first
-one open this link within an hour; it works once:
+Nobody can log in to this server yet. To make the first user open this link within
+an hour; it works once:
 
     %s%s
 
-Or stop the server and run: eider key create --name admin --scope admin
+Or stop the server and run: eider user create admin
 `+"\n", origin, path)
 }
 
-// Shares of EIDER_SHUTDOWN_TIMEOUT, in hundredths.
+// Shares of EIDER_SHUTDOWN_TIMEOUT, in hundredths. What a step does not need of its
+// own is for those after it.
 const (
-	drainShare   = 33
+	drainShare   = 30
 	keepShare    = 10
-	flushShare   = 20
-	publishShare = 27
-	noteShare    = 5
+	flushShare   = 18
+	publishShare = 24
+	noteShare    = 4
+	signShare    = 4
+	copyShare    = 5
 	closeShare   = 5
 )
 
-func share(timeout time.Duration, hundredths int) time.Duration {
-	return timeout * time.Duration(hundredths) / 100
+func share(c *config, hundredths int) time.Duration {
+	return c.shutdownTimeout * time.Duration(hundredths) / 100
 }
 
 // A stopper stops a server step by step: each step has a share of the time and
@@ -186,8 +204,9 @@ type stopper struct {
 	keeping     func()       // waits for maintenance to end
 	stopKeeping func()
 
-	errs  []error
-	stuck bool // a step has not ended in its time: what it uses must not be closed
+	errs   []error
+	stuck  bool      // a step has not ended in its time: what it uses must not be closed
+	latest time.Time // by which all steps so far have to be over
 }
 
 // stop ends everything in order and returns what could not be done. Nothing of it
@@ -195,6 +214,7 @@ type stopper struct {
 // failed nothing is written any more.
 func (s *stopper) stop(failure error) error {
 	start := time.Now()
+	s.latest = start
 	s.log.Info("stopping")
 	drained := make(chan error, 1)
 	go func() { drained <- s.serving() }()
@@ -210,6 +230,7 @@ func (s *stopper) stop(failure error) error {
 		}
 	})
 	s.step("maintenance ended", keepShare, func(context.Context) error {
+		s.store.Pace(false)
 		s.stopKeeping()
 		s.keeping()
 		return nil
@@ -229,6 +250,8 @@ func (s *stopper) stop(failure error) error {
 			}
 			return s.ledger.EndRun(ctx, len(s.errs) == 0, time.Since(start))
 		})
+		s.step("last audit entry signed", signShare, s.trail.sign)
+		s.step("audit chain copied", copyShare, s.trail.Close)
 	}
 	if !s.stuck {
 		s.step("closed", closeShare, func(context.Context) error { return s.Close() })
@@ -238,13 +261,15 @@ func (s *stopper) stop(failure error) error {
 	return errors.Join(s.errs...)
 }
 
-// step does one thing within its share of the time. Its context ends a little
-// earlier, so that what listens to it can still return.
+// step does one thing within its share of the time and what is left of the shares
+// before. Its context ends a little earlier, so that what listens to it can still
+// return.
 func (s *stopper) step(what string, hundredths int, do func(context.Context) error) {
 	if s.stuck {
 		return
 	}
-	limit := share(s.cfg.shutdownTimeout, hundredths)
+	s.latest = s.latest.Add(share(s.cfg, hundredths))
+	limit := time.Until(s.latest)
 	ctx, cancel := context.WithTimeout(context.Background(), limit*9/10)
 	defer cancel()
 	start := time.Now()

@@ -34,8 +34,10 @@ func (s *setting) is(name string) bool {
 // settings returns the table. Its values write to c.
 func (c *config) settings() []setting {
 	table := c.serverSettings()
+	table = append(table, c.doorSettings()...)
 	table = append(table, c.ingestSettings()...)
 	table = append(table, c.storeSettings()...)
+	table = append(table, c.auditSettings()...)
 	return append(table, laterSettings()...)
 }
 
@@ -50,6 +52,10 @@ func (c *config) serverSettings() []setting {
 			doc: "Port to listen on; 0 takes a free one."},
 		{env: "EIDER_DASHBOARD_ORIGIN", value: originValue(&c.dashboardOrigin),
 			doc: "Where browsers reach this server, such as `https://stats.example.com`."},
+		{env: "EIDER_SCRIPT_PATH", value: ownPathValue(&c.scriptPath),
+			doc: "Another path of the tracker `/js/eider.js`, such as `/assets/app.js`, for visitors whose blockers know the usual one."},
+		{env: "EIDER_EVENT_PATH", value: ownPathValue(&c.eventPath),
+			doc: "Another path of `/api/event`, such as `/assets/data`. The trackers then send there."},
 		{env: "EIDER_TRUSTED_PROXY", value: proxyValue(&c.trustedProxy),
 			doc: "Whose word is taken for a visitor's address: `fly`, `cloudflare`, or a header and the proxies that may set it. " +
 				"Without it the address is that of the connection, and no header changes it."},
@@ -63,6 +69,8 @@ func (c *config) serverSettings() []setting {
 			doc: "A listener for `/metrics` alone, such as `[::]:9091`."},
 		{env: "EIDER_MAX_CONCURRENT_QUERIES", auto: "twice the cores", value: numberValue(&c.maxConcurrentQueries, 1, 1000),
 			doc: "Reports and SQL queries that run at once. Others wait; after 10 s they are refused."},
+		{env: "EIDER_CACHE_TTL", def: "1m", value: secondsValue(&c.cacheTTL, 0, day),
+			doc: "Longest that the answer to a question is kept. It is forgotten at once when an event comes or goes that could change it; 0 keeps none."},
 		{env: "EIDER_SHUTDOWN_TIMEOUT", alias: "EIDER_SHUTDOWN_TIMEOUT_SECS", def: "30s",
 			value: secondsValue(&c.shutdownTimeout, time.Second, day),
 			doc:   "How long a stop may take. What is not published then is in the journal, and published at the next start."},
@@ -110,7 +118,7 @@ func (c *config) ingestSettings() []setting {
 		{env: "EIDER_FLUSH_COUNT", def: "4096", value: numberValue(&c.flushCount, 1, 1_000_000),
 			doc: "Events after which that is done at once."},
 		{env: "EIDER_MAX_BUFFERED_EVENTS", def: "100000", value: numberValue(&c.maxBufferedEvents, 1, 10_000_000),
-			doc: "Events that may wait for it. More are answered with 503 and `Retry-After`."},
+			doc: "Events that may wait for it, in no more than a sixteenth of the memory. More are answered with 503 and `Retry-After`."},
 		{env: "EIDER_DURABILITY", def: "sync", value: choiceValue(&c.durability, "sync", "os"),
 			doc: "`sync`: an event is answered when it is on the disk. `os`: when the operating system has it; at most 200 ms later it is on the disk."},
 	}
@@ -136,18 +144,8 @@ func (c *config) storeSettings() []setting {
 // is refused where that would be dangerous: traffic that should be encrypted.
 func laterSettings() []setting {
 	var table []setting
-	for _, s := range []struct{ env, def, alias string }{
-		{env: "EIDER_ADMIN_PASSWORD"},
-		{env: "EIDER_SECURE_COOKIES"},
-		{env: "EIDER_MAX_LOGIN_ATTEMPTS", def: "5"},
-		{env: "EIDER_LOGIN_LOCKOUT", def: "300"},
-		{env: "EIDER_SESSION_TTL", def: "86400"},
+	for _, s := range []struct{ env, def string }{
 		{env: "EIDER_RATE_LIMIT_BACKEND", def: "memory"},
-		{env: "EIDER_CACHE_TTL", def: "60"},
-		{env: "EIDER_AUDIT_KEY"},
-		{env: "EIDER_POSTGRES_URL", alias: "DATABASE_URL"},
-		{env: "EIDER_EXPORT_INTERVAL", def: "5"},
-		{env: "EIDER_EXPORT_EVENTS", def: "false"},
 		{env: "EIDER_AGENT_DIR"},
 		{env: "EIDER_AGENT_REQUIRE_SIGNATURES", def: "true"},
 		{env: "EIDER_AGENT_TRUSTED_KEYS"},
@@ -158,8 +156,7 @@ func laterSettings() []setting {
 		{env: "EIDER_MCP", def: "false"},
 	} {
 		needed := strings.HasPrefix(s.env, "EIDER_TLS_") || s.env == "EIDER_RATE_LIMIT_BACKEND"
-		secret := s.env == "EIDER_ADMIN_PASSWORD" || s.env == "EIDER_AUDIT_KEY" || s.env == "EIDER_POSTGRES_URL"
-		table = append(table, setting{env: s.env, def: s.def, alias: s.alias, later: true, needed: needed, secret: secret,
+		table = append(table, setting{env: s.env, def: s.def, later: true, needed: needed,
 			value: value{valid: "not available in this version"}})
 	}
 	return table
@@ -209,6 +206,21 @@ func proxyValue(p *string) value {
 		valid: "fly, cloudflare, or a header and the networks that may set it, such as X-Forwarded-For 10.0.0.0/8",
 		set: func(s string) error {
 			if _, err := server.ParseProxy(s); err != nil {
+				return err
+			}
+			*p = s
+			return nil
+		},
+		show: func() string { return *p },
+	}
+}
+
+// ownPathValue takes a path that is none of the server's own.
+func ownPathValue(p *string) value {
+	return value{
+		valid: "a path such as /assets/app.js, none of Eider's own",
+		set: func(s string) error {
+			if err := server.CheckPath(s); err != nil {
 				return err
 			}
 			*p = s

@@ -219,7 +219,7 @@ func (d *daemon) sendLog(numbers []int) (duplicates int, err error) {
 	return answer.Report.Duplicates, nil
 }
 
-// settle sends what got no answer again, until it does.
+// settle sends what got no answer again, until it does and can be asked for.
 func (d *daemon) settle() {
 	d.Helper()
 	for _, kind := range []mark{0, logged} {
@@ -230,6 +230,18 @@ func (d *daemon) settle() {
 			}
 		}
 	}
+	var health struct {
+		Durable int64 `json:"durable_seq"`
+		Flushed int64 `json:"flushed_seq"`
+	}
+	for range 1000 {
+		d.must(http.MethodGet, "/health/detailed", nil, &health)
+		if health.Flushed >= health.Durable {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	d.Fatalf("events up to %d are durable, and reports have them up to %d", health.Durable, health.Flushed)
 }
 
 // repeat sends up to n events again that were acknowledged, chosen at random.

@@ -5,27 +5,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
-
-// trackers is the directory into which npm has installed what
-// testdata/trackers/package.json names.
-var trackers = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(binaries, "trackers")
-	if err := os.CopyFS(dir, os.DirFS("testdata/trackers")); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent")
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	return dir, cmd.Run()
-})
 
 // query asks in SQL.
 func (d *daemon) query(sql string) (rows [][]any) {
@@ -40,13 +26,7 @@ func (d *daemon) query(sql string) (rows [][]any) {
 // and means what they meant.
 func TestTrackers(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("npm"); err != nil {
-		t.Fatal("npm is needed (make test installs it)")
-	}
-	dir, err := trackers()
-	if err != nil {
-		t.Fatalf("npm ci: %v", err)
-	}
+	dir := install(t, trackers)
 	const event = `SELECT name, hostname, path, source, browser, interactive, props, CAST(revenue AS VARCHAR), currency FROM events ORDER BY name`
 	for tracker, want := range map[string][][]any{
 		"@plausible-analytics/tracker": {
@@ -94,14 +74,7 @@ func (d *daemon) seen(ok func() bool) {
 // the page is left.
 func TestTrackerInChromium(t *testing.T) {
 	t.Parallel()
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("chromium is needed (make test installs it)")
-	}
-	dir, err := trackers()
-	if err != nil {
-		t.Fatalf("npm ci: %v", err)
-	}
+	chromium, dir := chromium(t), install(t, trackers)
 	d := newRig(t, normal, "EIDER_AUTO_SITES=true").start()
 
 	mux := http.NewServeMux()

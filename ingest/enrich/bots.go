@@ -22,12 +22,6 @@ const (
 	BotScanner  = "scanner"    // security scanners
 )
 
-// BotReasons returns every result of [Bots.Match] but "", sorted: the values of
-// the metric's label.
-func BotReasons() []string {
-	return []string{BotAI, BotCrawler, BotEmpty, BotFeed, BotHeadless, BotLibrary, BotMonitor, BotPreview, BotScanner}
-}
-
 const (
 	maxAgent  = 1024 // bytes of a user agent that are looked at
 	botsCache = 4096 // user agents remembered by Bots

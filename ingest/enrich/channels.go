@@ -30,15 +30,6 @@ const (
 	SMS             = "SMS"
 )
 
-// Channels returns every channel, sorted.
-func Channels() []string {
-	return []string{
-		AIAssistants, Affiliates, Audio, CrossNetwork, Direct, Display, Email, MobilePush,
-		OrganicSearch, OrganicShopping, OrganicSocial, OrganicVideo,
-		PaidOther, PaidSearch, PaidShopping, PaidSocial, PaidVideo, Referral, SMS,
-	}
-}
-
 // channelOf puts a touch into a channel. The rules are tried in this order and
 // the first that fits decides; paid says that the visit was paid for, whatever
 // its medium.

@@ -43,3 +43,18 @@ func (a *Agents) Remembered() int { return a.seen.Len() }
 
 // Remembered returns the number of entries in the cache.
 func (s *Sources) Remembered() int { return s.seen.Len() }
+
+// BotReasons returns every result of [Bots.Match] but "", sorted: the values of
+// the metric's label.
+func BotReasons() []string {
+	return []string{BotAI, BotCrawler, BotEmpty, BotFeed, BotHeadless, BotLibrary, BotMonitor, BotPreview, BotScanner}
+}
+
+// Channels returns every channel, sorted.
+func Channels() []string {
+	return []string{
+		AIAssistants, Affiliates, Audio, CrossNetwork, Direct, Display, Email, MobilePush,
+		OrganicSearch, OrganicShopping, OrganicSocial, OrganicVideo,
+		PaidOther, PaidSearch, PaidShopping, PaidSocial, PaidVideo, Referral, SMS,
+	}
+}

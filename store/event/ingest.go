@@ -49,20 +49,26 @@ const (
 	RejectSpam     = "spam_referrer"   // its referrer is a known spammer's
 	RejectSite     = "unknown_site"    // no such site, and sites are not made by themselves
 	RejectOrigin   = "origin_denied"   // the site does not take events from that origin
-	RejectExcluded = "excluded"        // a rule of the site or an agent leaves it out
+	RejectExcluded = "excluded"        // a rule of an agent leaves it out
 	RejectInvalid  = "invalid"         // a field is missing, too long or wrong
 	RejectSkew     = "timestamp"       // its time is too far from now
 	RejectNoVisit  = "no_visit"        // an engagement whose visit is over
 	RejectConflict = "id_conflict"     // its id was used for another event
 	RejectRate     = "rate_limited"    // its site or address sends too many
 	RejectKey      = "site_of_the_key" // the key may not send events of that site
+
+	// Rules of the site, which its operator has made.
+	RejectPath    = "excluded_path"
+	RejectAddr    = "excluded_address"
+	RejectCountry = "excluded_country"
+	RejectHost    = "hostname_not_allowed"
 )
 
 // Dropped says whether the rejection is one that a browser's tracker is not
 // told of as an error: it was a good request, and nobody wants the event.
 func (r Rejection) Dropped() bool {
 	switch r.Code {
-	case RejectBot, RejectSpam, RejectSite, RejectOrigin, RejectExcluded, RejectNoVisit:
+	case RejectBot, RejectSpam, RejectSite, RejectOrigin, RejectExcluded, RejectNoVisit, RejectPath, RejectAddr, RejectCountry, RejectHost:
 		return true
 	}
 	return false

@@ -5,44 +5,13 @@ import (
 	"time"
 )
 
-// A Query is a question about one site and one range of time.
-type Query struct {
-	Site     string
-	From, To int64          // µs, To is the first that no longer belongs to it; 0 leaves that end open
-	Zone     *time.Location // the site's: days and hours begin by its clock; nil is UTC
-}
-
-// Totals are the figures of a range, of one of its intervals or of one value of
-// a dimension.
-type Totals struct {
-	Visitors      int64
-	Visits        int64
-	Pageviews     int64
-	Events        int64   // pageviews and custom events; engagement is none
-	ViewsPerVisit float64 // 0 if there is no visit
-	BounceRate    float64 // percent of the visits, 0 to 100
-	VisitDuration float64 // seconds, mean
-}
-
-// A Point is one interval of a time series. Intervals without an event are
-// there too, with zeros.
-type Point struct {
-	Time int64 // its first µs
-	Totals
-}
-
-// A Row is one value of a dimension. The value "" means that nothing is known.
-type Row struct {
-	Value string
-	Totals
-}
-
 // Intervals of a time series.
 const (
-	Hourly  = "hour"
-	Daily   = "day"
-	Weekly  = "week" // from Monday
-	Monthly = "month"
+	Minutely = "minute"
+	Hourly   = "hour"
+	Daily    = "day"
+	Weekly   = "week" // from Monday
+	Monthly  = "month"
 )
 
 // Formats of an export.
@@ -66,8 +35,10 @@ type ExportQuery struct {
 // SQLOptions bound a read-only SQL query. A zero value means the default.
 type SQLOptions struct {
 	MaxRows  int   // 10,000; more are cut off and the result says so
-	MaxBytes int64 // 16 MiB of values, likewise
+	MaxBytes int64 // 16 MiB of memory, likewise
 	Timeout  time.Duration
+	Arrow    bool // the rows are wanted as an Arrow stream
+	Audit    bool // who asks may read the audit chain
 }
 
 // An SQLColumn is a column of an SQL result.
@@ -82,7 +53,9 @@ type SQLColumn struct {
 type SQLResult struct {
 	Columns   []SQLColumn
 	Rows      [][]any
-	Truncated bool // there are more rows
+	Arrow     []byte // an IPC stream instead of Rows, if that was wanted
+	Count     int    // rows
+	Truncated bool   // there are more rows
 }
 
 // A QueryError says what is wrong with a question: a dimension that does not
@@ -97,3 +70,18 @@ func (e *QueryError) Error() string { return e.Message }
 // ErrBusy is returned for a question that waited its time in the queue and
 // found no place.
 var ErrBusy = errors.New("too many queries at once; ask again later")
+
+// ErrMemory is returned for a question that DuckDB has no memory for. What other
+// work holds is free again in seconds; many goals and filters take megabytes each
+// of their own.
+var ErrMemory = errors.New("there is no memory for this question now; ask for fewer goals, filters or days, or again later")
+
+// A BusyError is an [ErrBusy] that says when.
+type BusyError struct {
+	RetryAfter time.Duration // when a place should be free
+}
+
+func (e *BusyError) Error() string { return ErrBusy.Error() }
+
+// Is says that it is an ErrBusy.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }

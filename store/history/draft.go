@@ -123,8 +123,11 @@ func (d *Dir) draft(ctx context.Context, day event.Day, sync bool, rows eventSeq
 		if err != nil {
 			return event.Part{}, err
 		}
-		if w.rows.rows%1024 == 0 && ctx.Err() != nil {
-			return event.Part{}, ctx.Err()
+		if w.rows.rows%batchRows == 0 {
+			if ctx.Err() != nil {
+				return event.Part{}, ctx.Err()
+			}
+			d.Pause()
 		}
 		if err := w.add(e); err != nil {
 			return event.Part{}, err

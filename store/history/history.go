@@ -121,6 +121,11 @@ type Dir struct {
 	// another before the first use.
 	Now func() time.Time
 
+	// Pause is called by Write and Merge between two batches of rows, so that
+	// their caller may let others have the processor. It does nothing unless it is
+	// set before the first use.
+	Pause func()
+
 	fs     FS
 	codec  *zstd.Codec
 	drafts atomic.Int64 // number of the last one
@@ -132,7 +137,7 @@ type Dir struct {
 // Open returns the parts below a data directory. It touches nothing: call
 // [Dir.Sweep] once, before the first write.
 func Open(fs FS) *Dir {
-	return &Dir{Now: time.Now, fs: fs, codec: &zstd.Codec{Level: zstd.SpeedDefault}}
+	return &Dir{Now: time.Now, Pause: func() {}, fs: fs, codec: &zstd.Codec{Level: zstd.SpeedDefault}}
 }
 
 // Write writes the events of one day as a new part and returns what the ledger

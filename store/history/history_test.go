@@ -360,7 +360,7 @@ func TestMemory(t *testing.T) { // not parallel: others would count
 	if testing.Short() {
 		t.Skip("takes two seconds")
 	}
-	const n, limit = 20_000, 120 << 20
+	const n, limit = 20_000, 140 << 20
 	defer debug.SetGCPercent(debug.SetGCPercent(25)) // garbage is not what is measured
 	d := history.Open(history.OS(t.TempDir()))
 	var base, peak uint64

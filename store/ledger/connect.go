@@ -72,6 +72,7 @@ func dial(path, may string, conns int, pragmas ...string) *sql.DB {
 		"foreign_keys = ON",
 		"temp_store = MEMORY",
 		"wal_autocheckpoint = 0",
+		"cache_size = -512", // KiB: there are eight connections, and the kernel caches the file
 	}, pragmas...)})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
@@ -101,7 +102,7 @@ func (l *Ledger) connect() {
 
 func (l *Ledger) closeAll() error {
 	var errs []error
-	for _, s := range []*sql.Stmt{l.insert, l.find} {
+	for _, s := range []*sql.Stmt{l.insert, l.find, l.addEntry, l.addPrivate, l.addFolded} {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}

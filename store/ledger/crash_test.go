@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, child(dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv(actorDir); dir != "" {
+		fmt.Fprintln(os.Stderr, actor(dir))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -102,27 +106,7 @@ func TestKill(t *testing.T) {
 // killed runs a child for a while and returns the last that it acknowledged.
 func killed(t *testing.T, dir string, after time.Duration) (acked, published int64) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var timer *time.Timer
-	lines := bufio.NewReader(out)
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil { // a line that was cut off was not a promise that anyone heard
-			break
-		}
-		if timer == nil {
-			timer = time.AfterFunc(after, func() { cmd.Process.Kill() })
-		}
+	for _, line := range said(t, childDir, dir, after) {
 		n, err := strconv.ParseInt(strings.TrimSpace(line[2:]), 10, 64)
 		if err != nil {
 			t.Fatal(err)
@@ -133,11 +117,40 @@ func killed(t *testing.T, dir string, after time.Duration) (acked, published int
 			published = n
 		}
 	}
+	return acked, published
+}
+
+// said runs the test binary as the child that a variable makes it, kills it a while
+// after its first line, and returns the lines that it has said.
+func said(t *testing.T, variable, dir string, after time.Duration) (lines []string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), variable+"="+dir)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(out)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil { // a line that was cut off was not a promise that anyone heard
+			break
+		}
+		if lines == nil {
+			time.AfterFunc(after, func() { cmd.Process.Kill() })
+		}
+		lines = append(lines, strings.TrimSpace(line))
+	}
 	_ = cmd.Wait()
-	if acked == 0 || stderr.Len() > 0 {
+	if lines == nil || stderr.Len() > 0 {
 		t.Fatalf("child did not run until it was killed: %s", stderr.String())
 	}
-	return acked, published
+	return lines
 }
 
 // torn returns the files of a ledger that was killed after some appends, and
@@ -155,18 +168,26 @@ func torn(t *testing.T, groups int) (db, wal []byte, ends []int) {
 		}
 		ends = append(ends, int(info.Size()))
 	}
-	var err error
-	if db, err = os.ReadFile(path); err != nil {
+	db, wal = filesOf(t, dir)
+	return db, wal, ends
+}
+
+// filesOf returns the files of a ledger as they are.
+func filesOf(t *testing.T, dir string) (db, wal []byte) {
+	t.Helper()
+	path := filepath.Join(dir, "ledger.db")
+	db, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if wal, err = os.ReadFile(path + "-wal"); err != nil {
 		t.Fatal(err)
 	}
-	return db, wal, ends
+	return db, wal
 }
 
-// checkTorn opens a ledger with this WAL and wants the first groups and no other.
-func checkTorn(t *testing.T, what string, db, wal []byte, want int) {
+// openTorn opens a ledger of such files.
+func openTorn(t *testing.T, what string, db, wal []byte) *ledger.Ledger {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	if err := errors.Join(os.WriteFile(path, db, 0o600), os.WriteFile(path+"-wal", wal, 0o600)); err != nil {
@@ -176,6 +197,26 @@ func checkTorn(t *testing.T, what string, db, wal []byte, want int) {
 	if err != nil {
 		t.Fatalf("%s: Open = %v", what, err)
 	}
+	return l
+}
+
+// tear cuts a WAL, and flips a byte of it, at every so many bytes, and calls check with
+// each and how many of ends are whole before that place, and then with all of it.
+func tear(wal []byte, step int, ends []int, check func(what string, wal []byte, whole int)) {
+	for at := 0; at < len(wal); at += step {
+		whole := sort.SearchInts(ends, at+1)
+		check(fmt.Sprintf("cut at %d", at), wal[:at], whole)
+		flipped := bytes.Clone(wal)
+		flipped[at] ^= 0x10
+		check(fmt.Sprintf("flipped at %d", at), flipped, whole)
+	}
+	check("whole", wal, len(ends))
+}
+
+// checkTorn opens a ledger with this WAL and wants the first groups and no other.
+func checkTorn(t *testing.T, what string, db, wal []byte, want int) {
+	t.Helper()
+	l := openTorn(t, what, db, wal)
 	defer l.Close()
 	got := live(t, l, 0)
 	if len(got) != want {
@@ -201,14 +242,7 @@ func TestTornWAL(t *testing.T) {
 	if testing.Short() {
 		step = 8 * 1024
 	}
-	for at := 0; at < len(wal); at += step {
-		whole := sort.SearchInts(ends, at+1)
-		checkTorn(t, fmt.Sprintf("cut at %d", at), db, wal[:at], whole)
-		flipped := bytes.Clone(wal)
-		flipped[at] ^= 0x10
-		checkTorn(t, fmt.Sprintf("flipped at %d", at), db, flipped, whole)
-	}
-	checkTorn(t, "whole", db, wal, len(ends))
+	tear(wal, step, ends, func(what string, wal []byte, whole int) { checkTorn(t, what, db, wal, whole) })
 }
 
 // checkFailed checks that l takes no more writes and says why.
@@ -283,7 +317,10 @@ func TestFailStop(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skipf("cannot mount a small tmpfs: %v", err)
+		if os.Geteuid() == 0 {
+			t.Fatalf("mount a small tmpfs: %v", err)
+		}
+		t.Skipf("NOT TESTED: only root may mount a small tmpfs: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	l := open(t, dir, ledger.Options{})
@@ -339,10 +376,16 @@ func TestDurabilityOS(t *testing.T) {
 	l.SetSync(func() error { return <-synced })
 	add(t, l, 1, 100)
 	add(t, l, 1, 100)
+	if seq := l.Synced(); seq != 0 {
+		t.Errorf("synced up to %d before the sync", seq)
+	}
 	start := time.Now()
 	synced <- nil // within the limit, or the test hangs
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("synced after %v", took)
+	}
+	for l.Synced() != 2 { // or the test hangs
+		time.Sleep(time.Millisecond)
 	}
 	add(t, l, 1, 100)
 	synced <- io.ErrUnexpectedEOF
@@ -350,6 +393,9 @@ func TestDurabilityOS(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	checkFailed(t, l, io.ErrUnexpectedEOF)
+	if seq := l.Synced(); seq != 2 {
+		t.Errorf("synced up to %d, want 2", seq)
+	}
 }
 
 // TestSyncer checks with a virtual clock that nothing waits longer than promised.

@@ -1,9 +1,12 @@
 package ledger
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/eider-analytics/eider/store/audit"
 )
 
 // LimitPages makes the database full once it has n pages.
@@ -68,4 +71,31 @@ func (l *Ledger) Syncs() (journal, main, checks int, err error) {
 		err = errors.Join(err, c.db.QueryRow("PRAGMA synchronous").Scan(c.v))
 	}
 	return journal, main, checks, err
+}
+
+// SealDue does what the folder does when its timer rings.
+func (l *Ledger) SealDue() {
+	if err := l.submit(context.Background(), &act{do: l.sealDue}); err != nil {
+		panic(err)
+	}
+}
+
+// WakeFolder makes the folder look at the clock.
+func (l *Ledger) WakeFolder() { l.wakeFolder() }
+
+// Spans writes numbers as an erasure names them.
+func Spans(seqs []int64, most int) []string { return spans(seqs, most) }
+
+// Act makes a site as an act, and lets the act fail with err when the entry has been
+// appended.
+func (l *Ledger) Act(ctx context.Context, site string, err error) error {
+	return l.submit(ctx, &act{do: func(g *group) error {
+		if _, err := g.tx.Exec(`INSERT INTO sites (domain, timezone, created) VALUES (?, 'UTC', 1)`, site); err != nil {
+			return err
+		}
+		if err := g.record(audit.Entry{Kind: audit.SiteCreate, Object: "site:" + site}); err != nil {
+			return err
+		}
+		return err
+	}})
 }

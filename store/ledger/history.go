@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/eider-analytics/eider/store/audit"
 	"github.com/eider-analytics/eider/store/event"
 	"github.com/eider-analytics/eider/store/fault"
 )
@@ -30,6 +31,14 @@ type Change struct {
 	// IDs are the entries (see [EntrySize]) of what is published, sorted, for a new
 	// block. Optional. Of entries with the same key the first counts.
 	IDs []byte
+
+	// Withdraw, if not nil, is kept with the change if there is a copy of the events
+	// (see [Ledger.BeginCopy]). Its ID and Made are ignored.
+	Withdraw *Withdrawal
+
+	// Entry, if not nil, is appended to the audit chain with the change, or neither
+	// is. Then a chain that is halted refuses the change.
+	Entry *audit.Entry
 }
 
 // Commit makes a change: all of it or nothing. It returns Add with the ids of
@@ -74,11 +83,14 @@ func (l *Ledger) commit(ctx context.Context, c Change) ([]event.Part, error) {
 	fault.Point("ledger: before history commit")
 	l.w.Lock()
 	defer l.w.Unlock()
-	err = l.writeLocked(l.main, func(tx *sql.Tx) error {
+	err = l.commitLocked(ctx, c.Entry, func(tx *sql.Tx) error {
 		if err := change(tx, added, c.Remove, published); err != nil {
 			return err
 		}
 		if err := l.listBlock(tx, block, len(c.IDs)); err != nil {
+			return err
+		}
+		if err := c.Withdraw.keep(tx, l.now()); err != nil {
 			return err
 		}
 		next, err = oldest(tx, published)
@@ -90,6 +102,16 @@ func (l *Ledger) commit(ctx context.Context, c Change) ([]event.Part, error) {
 	fault.Point("ledger: after history commit")
 	l.settle(published, t, next)
 	return added, nil
+}
+
+// commitLocked commits a change of the history, with the entry that says so if there
+// is one. The caller holds w.
+func (l *Ledger) commitLocked(ctx context.Context, e *audit.Entry, fn func(*sql.Tx) error) error {
+	if e == nil {
+		return l.writeLocked(l.main, fn)
+	}
+	entry := *e
+	return l.actLocked(&act{do: record(ctx, &entry, fn)})
 }
 
 // change removes and adds parts, gives the added their ids, and moves the
@@ -174,9 +196,19 @@ func scanPart(rows *sql.Rows) (p event.Part, err error) {
 	return p, json.Unmarshal(sites, &p.Sites)
 }
 
-// Quarantine notes why a part must not be read; an empty why lifts it.
+// Quarantine notes why a part must not be read; an empty why lifts it. It cannot be
+// refused: while the audit chain is halted its entry is owed.
 func (l *Ledger) Quarantine(ctx context.Context, id int64, why string) error {
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
+	e := audit.Entry{Kind: audit.DataQuarantine, Object: owned("part", id)}
+	err := l.mustAct(ctx, &e, func(tx *sql.Tx) error {
+		var path string
+		if err := tx.QueryRow(`SELECT path FROM parts WHERE id = ?`, id).Scan(&path); err != nil {
+			return missing(err)
+		}
+		e.Detail = details("path", path, "why", why)
+		if why == "" {
+			e.Detail["lifted"] = "true"
+		}
 		return affect(tx.Exec(`UPDATE parts SET damaged = ? WHERE id = ?`, why, id))
 	})
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/eider-analytics/eider/migrations"
 	"github.com/eider-analytics/eider/store/event"
@@ -42,8 +41,8 @@ func TestFindID(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
 	dir := t.TempDir()
-	clock := time.UnixMicro(1000)
-	l := open(t, dir, ledger.Options{Now: func() time.Time { return clock }})
+	c := clockAt(1000)
+	l := open(t, dir, ledger.Options{Now: c.now})
 	want := map[[16]byte][8]byte{}
 	all := entries(n, 7)
 	for e := range slices.Chunk(all, ledger.EntrySize) {
@@ -54,7 +53,7 @@ func TestFindID(t *testing.T) {
 	if _, err := l.Commit(t.Context(), ledger.Change{IDs: append(twice, all[24:]...)}); err != nil {
 		t.Fatal(err)
 	}
-	clock = time.UnixMicro(2000)
+	c.us.Store(2000)
 	few := entries(3, 8)
 	if _, err := l.Commit(t.Context(), ledger.Change{IDs: few}); err != nil {
 		t.Fatal(err)

@@ -131,6 +131,17 @@ func (l *Ledger) LastSeq() int64 {
 	return max(l.published, l.stats.Last)
 }
 
+// Synced returns up to which sequence number events survive a power failure. With the
+// durability [Sync] that is LastSeq.
+func (l *Ledger) Synced() int64 {
+	if l.opts.Durability == Sync {
+		return l.LastSeq()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.published, l.synced)
+}
+
 // Published returns up to which sequence number events are in the history.
 func (l *Ledger) Published() int64 {
 	l.mu.Lock()

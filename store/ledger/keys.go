@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/eider-analytics/eider/store/audit"
 )
 
 // Scopes are what a key can be allowed to do.
-var Scopes = []string{"ingest", "stats", "sql", "export", "backup", "metrics", "admin"}
+var Scopes = []string{"ingest", "stats", "sql", "export", "backup", "metrics", "audit", "admin"}
 
 // keyPrefix begins every key, so that scanners for leaked secrets can find it.
 const keyPrefix = "eider_"
@@ -67,7 +69,9 @@ func (l *Ledger) AddKey(ctx context.Context, k Key) error {
 	if k.Created == 0 {
 		k.Created = l.now()
 	}
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
+	e := audit.Entry{Kind: audit.KeyCreate, Object: "key:" + k.ID, Private: map[string]string{"name": k.Name}, Detail: details(
+		"prefix", k.Prefix, "scopes", strings.Join(k.Scopes, " "), "site", k.Site, "expires", moment(k.Expires))}
+	err := l.act(ctx, &e, func(tx *sql.Tx) error {
 		_, err := tx.Exec(`
 			INSERT INTO keys (id, name, prefix, hash, scopes, site, created, expires, last_used, revoked)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -103,7 +107,8 @@ func (l *Ledger) Keys(ctx context.Context) ([]Key, error) {
 // RevokeKey makes a key good for nothing from a time in µs on. A key that was
 // revoked before keeps that time. One that is not there is [ErrNotFound].
 func (l *Ledger) RevokeKey(ctx context.Context, id string, at int64) error {
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
+	e := audit.Entry{Kind: audit.KeyRevoke, Object: "key:" + id, Detail: details("at", moment(at))}
+	err := l.act(ctx, &e, func(tx *sql.Tx) error {
 		return affect(tx.Exec(`UPDATE keys SET revoked = iif(revoked = 0, ?, revoked) WHERE id = ?`, at, id))
 	})
 	return about("revoke key", id, err)

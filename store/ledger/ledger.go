@@ -1,7 +1,7 @@
 // Package ledger keeps what Eider must never lose: the journal of accepted
 // events that are not in the history yet, the list of the history's parts, and
-// the small things an installation is made of (sites, salts, secrets, keys,
-// settings, runs). It is one SQLite database.
+// the small things an installation is made of (sites and what operators keep for
+// each, salts, secrets, keys, settings, runs). It is one SQLite database.
 //
 // # Promise
 //
@@ -9,6 +9,11 @@
 // what it wrote survives a power failure. With the durability [OS] that holds
 // for everything but Append: a power failure can then take the groups of the
 // last 200 ms, always the newest ones; a crash of the process takes nothing.
+//
+// An act of an operator, as the making of a site or of a key, and the entry of the
+// audit chain that says so are one transaction, and the call returns when both are
+// durable. Acts that are asked for at the same time share a commit. While the chain is
+// halted acts are refused, and events are taken.
 //
 // What is read back is what was written: groups are a run without gaps from the
 // oldest one that is not published to the newest, in every crash.
@@ -31,6 +36,10 @@
 //	id_blocks  id | created | bytes                              one row a publish
 //	id_pages   (block, first) | entries                          170 entries of 24 B
 //	sites, salts, secrets, keys, runs, settings
+//	goals, segments, annotations, links, site_rules, zone_changes  gone with their site
+//	audit_entries      seq | time | kind | … | hashes | leaf     one row an act
+//	audit_private      seq, number | field | salt | value        overwritten when destroyed
+//	audit_checkpoints, audit_folds, audit_owed, audit_state
 //
 // A group is live while its last is above published, and dead from then on;
 // dead rows are deleted later, a few at a time ([Ledger.TrimJournal]).
@@ -47,8 +56,12 @@
 //   - between Commit and TrimJournal: dead rows, which the next TrimJournal finds.
 //   - during Commit, or when it is refused: pages of an id block that is not listed,
 //     deleted by [Open]; everything else is the one transaction.
-//   - during DropSalts: if its transaction was committed, the bytes can still be
-//     in ledger.db-wal; [Open] empties that file.
+//   - during an act: it is there with its entry, or neither is. Refusals that were
+//     counted and had no entry of their own yet get it from [Open], and migrations
+//     that were applied without one do.
+//   - during PruneAudit: leaves that do not count any more, deleted by [Open].
+//   - during DropSalts or ErasePrivate: if its transaction was committed, the bytes
+//     can still be in ledger.db-wal; [Open] empties that file.
 //
 // # Syncs and failure
 //
@@ -76,9 +89,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mattn/go-sqlite3"
-
-	"github.com/eider-analytics/eider/store/fault"
+	"github.com/eider-analytics/eider/store/audit"
 )
 
 // BUG(ledger): what DropSalts destroys is gone from the files. A file system
@@ -142,6 +153,19 @@ type Options struct {
 	// Failed, if not nil, is called once, when the ledger has failed. It must not
 	// block and not call the ledger.
 	Failed func(error)
+
+	// Genesis are details of the chain's first entry, which Open makes where there is
+	// none.
+	Genesis map[string]string
+
+	// Known, if not nil, is called by Open when there is a chain and before anything
+	// is added to it, to compare it with what is known of it elsewhere. It may read
+	// the ledger as an [audit.Log], and what it returns halts the chain.
+	Known func(ctx context.Context, l *Ledger) error
+
+	// Recorded, if not nil, is called after every commit of acts with the time the
+	// commit took and how many they were. It must not block.
+	Recorded func(d time.Duration, acts int)
 }
 
 // A Ledger is an open ledger. It is safe for concurrent use. Only one process
@@ -161,6 +185,14 @@ type Ledger struct {
 	written int // bytes since the last checkpoint, roughly
 	wipe    bool
 
+	// The growing end of the audit chain, with w held; nil if there is none. It moves
+	// when a commit has succeeded, and never before.
+	chain      *audit.Chain
+	folds      map[foldKey]*fold
+	addEntry   *sql.Stmt
+	addPrivate *sql.Stmt
+	addFolded  *sql.Stmt
+
 	// commits is held for the whole of a Commit and of a DropIDBlocks, which are
 	// more than one transaction. It is taken before w.
 	commits sync.Mutex
@@ -169,8 +201,14 @@ type Ledger struct {
 	mu        sync.Mutex // guards the rest of this group; never held during I/O
 	stats     JournalStats
 	published int64
+	synced    int64 // up to which seq groups are on the disk; used with the durability OS only
 	run       int64 // id of the current run
 	err       error // first failure
+	origin    string
+	head      audit.Head // durable
+	halted    error      // why the chain takes no entries
+	audit     AuditStats // without Size
+	nextFold  int64      // when the next fold is due, µs; 0 if there is none
 
 	// Not changed after Open.
 	read     *sql.DB // has connections of its own: readers wait for no writer
@@ -179,6 +217,11 @@ type Ledger struct {
 	path     string
 	known    []Migration
 	syncFile func() error // syncs the WAL
+
+	acts         chan *act     // to the committer
+	grown        chan struct{} // cap 1: the chain has grown
+	foldsChanged chan struct{} // cap 1: to the folder
+	over         chan struct{} // closed when nobody takes acts any more
 
 	due     chan struct{} // cap 1: a checkpoint is due
 	pending chan struct{} // cap 1: a group waits for its sync
@@ -201,12 +244,15 @@ func Open(ctx context.Context, path string, migrations fs.FS, o Options) (*Ledge
 	}
 	l := &Ledger{
 		opts: o, log: o.Log, path: path,
+		acts: make(chan *act, maxActs), grown: make(chan struct{}, 1), foldsChanged: make(chan struct{}, 1), over: make(chan struct{}),
 		due: make(chan struct{}, 1), pending: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	if err := l.open(ctx, migrations); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", errors.Join(err, l.closeAll()))
 	}
 	l.done.Go(l.checkpointer)
+	l.done.Go(l.committer)
+	l.done.Go(l.folder)
 	if o.Durability == OS {
 		l.done.Go(l.syncer)
 	}
@@ -229,6 +275,7 @@ func (l *Ledger) open(ctx context.Context, migrations fs.FS) error {
 		return err
 	}
 	var err error
+	l.synced = l.LastSeq()
 	if l.wal, err = os.Open(l.path + "-wal"); err != nil {
 		return err
 	}
@@ -251,7 +298,10 @@ func (l *Ledger) load(ctx context.Context) error {
 	if err := l.main.QueryRowContext(ctx, `SELECT ifnull(max(id), 0) FROM id_blocks`).Scan(&l.block); err != nil {
 		return err
 	}
-	return l.sweepPages(ctx)
+	if err := l.sweepPages(ctx); err != nil {
+		return err
+	}
+	return l.openAudit(ctx)
 }
 
 // Close empties the WAL into the database and closes it. After a failure it
@@ -271,176 +321,12 @@ func (l *Ledger) close() error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
-	err := l.checkpoint("TRUNCATE")
+	err := l.actLocked(&act{do: l.sealAll})
+	if err == nil {
+		err = l.checkpoint("TRUNCATE")
+	}
 	l.mu.Lock()
 	l.err = ErrClosed
 	l.mu.Unlock()
 	return errors.Join(err, l.closeAll())
-}
-
-// Failed returns why the ledger takes no more writes, or nil if it does. The
-// error wraps [ErrFailed] and the cause, or is [ErrClosed].
-func (l *Ledger) Failed() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
-}
-
-// Healthy returns nil if the ledger takes writes and can be read. It is cheap
-// enough for every readiness check.
-func (l *Ledger) Healthy(ctx context.Context) error {
-	if err := l.Failed(); err != nil {
-		return err
-	}
-	var one int
-	if err := l.read.QueryRowContext(ctx, `SELECT one FROM history`).Scan(&one); err != nil {
-		return fmt.Errorf("read ledger: %w", err)
-	}
-	return nil
-}
-
-// fail makes cause the reason why no more is written, if there is none yet, and
-// returns the reason.
-func (l *Ledger) fail(cause error) error {
-	l.mu.Lock()
-	if l.err != nil {
-		defer l.mu.Unlock()
-		return l.err
-	}
-	err := fmt.Errorf("%w: %w", ErrFailed, cause)
-	l.err = err
-	l.mu.Unlock()
-	if l.opts.Failed != nil {
-		l.opts.Failed(err)
-	}
-	return err
-}
-
-// judge fails the ledger if err comes from the disk and not from an argument.
-func (l *Ledger) judge(err error) error {
-	var e sqlite3.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	switch e.Code {
-	case sqlite3.ErrConstraint:
-		return fmt.Errorf("%w: %w", ErrExists, err)
-	case sqlite3.ErrInterrupt, sqlite3.ErrTooBig, sqlite3.ErrRange:
-		return err
-	}
-	return l.fail(err)
-}
-
-// write runs fn in one transaction on db. Once it has begun it is not cancelled:
-// whether a cancelled commit took place could not be told.
-func (l *Ledger) write(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	l.w.Lock()
-	defer l.w.Unlock()
-	return l.writeLocked(db, fn)
-}
-
-// writeLocked is write for who holds w.
-func (l *Ledger) writeLocked(db *sql.DB, fn func(*sql.Tx) error) error {
-	if err := l.Failed(); err != nil {
-		return err
-	}
-	tx, err := db.BeginTx(context.Background(), nil)
-	if err != nil {
-		return l.judge(err)
-	}
-	if err := fn(tx); err != nil {
-		_ = tx.Rollback() // fn's error is the one that counts
-		return l.judge(err)
-	}
-	if err := tx.Commit(); err != nil {
-		return l.fail(err)
-	}
-	l.wrote(4 * pageSize)
-	return nil
-}
-
-// wrote counts bytes that went into the WAL, and asks for a checkpoint. The
-// caller holds w.
-func (l *Ledger) wrote(bytes int) {
-	l.written += bytes
-	if l.written < checkpointAfter {
-		return
-	}
-	select {
-	case l.due <- struct{}{}:
-	default:
-	}
-}
-
-// checkpointer moves pages from the WAL into the database whenever that is due.
-//
-// The first pass runs while groups are appended. What they have added in the
-// meantime is moved by the second, for which they wait: only a WAL of which
-// nothing is left is begun anew, and without that pass a busy ledger's would
-// grow for ever.
-func (l *Ledger) checkpointer() {
-	for {
-		select {
-		case <-l.stop:
-			return
-		case <-l.due:
-		}
-		err := l.checkpoint("PASSIVE")
-		l.w.Lock()
-		if err == nil && l.Failed() == nil {
-			err = l.checkpoint("PASSIVE")
-		}
-		l.written = 0
-		l.w.Unlock()
-		if err != nil {
-			l.log.Error("checkpoint did not finish", "path", l.path, "err", err)
-		}
-	}
-}
-
-// checkpoint moves what it can from the WAL into the database. For the mode
-// TRUNCATE the caller holds w or is alone, and it is an error if the WAL is not
-// empty afterwards. An error of the disk fails the ledger: a second try could
-// begin the WAL anew although the database was never synced. Only a full disk
-// does not; nothing was synced then, and the WAL still has it all. There is no
-// context: a checkpoint that somebody gives up looks like one that has failed.
-func (l *Ledger) checkpoint(mode string) error {
-	fault.Point("ledger: before checkpoint")
-	var busy, frames, moved int
-	err := l.checks.QueryRow("PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &frames, &moved)
-	var e sqlite3.Error
-	switch {
-	case errors.As(err, &e) && (e.Code == sqlite3.ErrFull || e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked):
-		return fmt.Errorf("checkpoint: %w", err)
-	case err != nil:
-		return l.fail(fmt.Errorf("checkpoint: %w", err))
-	case busy != 0 && mode == "TRUNCATE":
-		return errors.New("checkpoint: a reader did not let go of the WAL")
-	}
-	fault.Point("ledger: after checkpoint")
-	return nil
-}
-
-// syncer syncs groups that were appended with the durability OS.
-func (l *Ledger) syncer() {
-	for {
-		select {
-		case <-l.stop:
-			return // Close syncs
-		case <-l.pending:
-		}
-		select {
-		case <-l.stop:
-			return
-		case <-time.After(syncAfter):
-		}
-		if err := l.syncFile(); err != nil {
-			err = l.fail(fmt.Errorf("sync the WAL: %w", err))
-			l.log.Error("acknowledged events may not be on disk", "path", l.path, "err", err)
-			return
-		}
-	}
 }

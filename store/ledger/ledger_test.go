@@ -87,6 +87,7 @@ func verify(t testing.TB, l *ledger.Ledger) {
 	if got := l.LastSeq(); got != next-1 {
 		t.Fatalf("LastSeq = %d, want %d", got, next-1)
 	}
+	verifyChain(t, l)
 }
 
 // group returns a group of count events after last. Its bytes follow from its
@@ -338,15 +339,36 @@ func raw(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-func TestNewer(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	future := fstest.MapFS{"ledger/00007_future.sql": {Data: []byte("-- +goose Up\nCREATE TABLE future (x INTEGER);\n")}}
-	b, err := fs.ReadFile(migrations.FS, "ledger/00001_ledger.sql")
+// steps are the names of the migrations.
+func steps(t testing.TB) []string {
+	t.Helper()
+	names, err := fs.Glob(migrations.FS, "ledger/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	future["ledger/00001_ledger.sql"] = &fstest.MapFile{Data: b}
+	return names
+}
+
+// older returns the first migrations.
+func older(t testing.TB, n int) fstest.MapFS {
+	t.Helper()
+	names := steps(t)
+	some := make(fstest.MapFS)
+	for _, name := range names[:n] {
+		b, err := fs.ReadFile(migrations.FS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		some[name] = &fstest.MapFile{Data: b}
+	}
+	return some
+}
+
+func TestNewer(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	future := older(t, 3)
+	future["ledger/00099_future.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE future (x INTEGER);\n")}
 	l, err := ledger.Open(t.Context(), path, future, ledger.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -359,7 +381,7 @@ func TestNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = ledger.Open(t.Context(), path, migrations.FS, ledger.Options{})
-	if !errors.Is(err, ledger.ErrNewer) || !strings.Contains(err.Error(), "version 7 and this program knows 1; run the newer program") {
+	if !errors.Is(err, ledger.ErrNewer) || !strings.Contains(err.Error(), fmt.Sprintf("version 99 and this program knows %d; run the newer program", len(steps(t)))) {
 		t.Errorf("Open = %v, want ErrNewer with both versions and the remedy", err)
 	}
 	if _, err := ledger.Status(t.Context(), path, migrations.FS); !errors.Is(err, ledger.ErrNewer) {
@@ -405,8 +427,9 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ledger.Status(t.Context(), path, migrations.FS)
-	if err != nil || len(got) != 1 || got[0].Version != 1 || got[0].Name != "00001_ledger.sql" || !got[0].Applied.IsZero() {
-		t.Fatalf("Status = %+v, %v; want one that is not applied", got, err)
+	n := len(steps(t))
+	if err != nil || len(got) != n || got[0].Version != 1 || got[0].Name != "00001_ledger.sql" || !got[0].Applied.IsZero() || !got[n-1].Applied.IsZero() {
+		t.Fatalf("Status = %+v, %v; want %d that are not applied", got, err, n)
 	}
 	if i, err := os.Stat(path); err != nil || i.Size() != 0 {
 		t.Fatalf("Status has changed the file: %v", err)
@@ -416,8 +439,8 @@ func TestStatus(t *testing.T) {
 		t.Errorf("mode %v, want 0600", i.Mode())
 	}
 	open, err := l.Migrations(t.Context())
-	if err != nil || len(open) != 1 || time.Since(open[0].Applied).Abs() > time.Minute {
-		t.Errorf("Migrations = %+v, %v; want one applied now", open, err)
+	if err != nil || len(open) != n || time.Since(open[n-1].Applied).Abs() > time.Minute {
+		t.Errorf("Migrations = %+v, %v; want %d applied now", open, err, n)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -425,13 +448,11 @@ func TestStatus(t *testing.T) {
 	if got, err = ledger.Status(t.Context(), path, migrations.FS); err != nil || !reflect.DeepEqual(got, open) {
 		t.Errorf("Status = %+v, %v; want %+v", got, err, open)
 	}
-	newer := fstest.MapFS{
-		"ledger/00001_ledger.sql": {Data: []byte("-- +goose Up\nSELECT 1;")},
-		"ledger/00002_more.sql":   {Data: []byte("-- +goose Up\nSELECT 1;")},
-	}
+	newer := older(t, n)
+	newer[fmt.Sprintf("ledger/%05d_more.sql", n+1)] = &fstest.MapFile{Data: []byte("-- +goose Up\nSELECT 1;")}
 	got, err = ledger.Status(t.Context(), path, newer)
-	if err != nil || len(got) != 2 || got[0].Applied.IsZero() || !got[1].Applied.IsZero() {
-		t.Errorf("Status = %+v, %v; want the first applied and the second not", got, err)
+	if err != nil || len(got) != n+1 || got[n-1].Applied.IsZero() || !got[n].Applied.IsZero() {
+		t.Errorf("Status = %+v, %v; want all but the last applied", got, err)
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
+
+	"github.com/eider-analytics/eider/store/audit"
 )
 
 // keepRuns is how many runs are remembered.
@@ -21,12 +24,26 @@ type Run struct {
 	Took    time.Duration // how long the end took
 }
 
+// end says how a run has ended.
+func (r Run) end() string {
+	switch {
+	case r.ID == 0:
+		return "none"
+	case r.Stopped == 0:
+		return "killed"
+	case r.Clean:
+		return "clean"
+	}
+	return "unclean"
+}
+
 // StartRun records that a run begins and returns the one before, or a zero Run
 // if this is the first. If that one's Stopped is 0 it was killed.
 func (l *Ledger) StartRun(ctx context.Context, version string) (Run, error) {
 	var before Run
 	var id int64
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
+	e := audit.Entry{Kind: audit.Start, By: audit.System}
+	err := l.mustAct(ctx, &e, func(tx *sql.Tx) error {
 		err := tx.QueryRow(`SELECT id, version, started, stopped, clean, took FROM runs ORDER BY id DESC LIMIT 1`).
 			Scan(&before.ID, &before.Version, &before.Started, &before.Stopped, &before.Clean, &before.Took)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -39,6 +56,7 @@ func (l *Ledger) StartRun(ctx context.Context, version string) (Run, error) {
 		if id, err = r.LastInsertId(); err != nil {
 			return err
 		}
+		e.Detail = details("run", strconv.FormatInt(id, 10), "version", version, "before", before.end())
 		_, err = tx.Exec(`DELETE FROM runs WHERE id <= ?`, id-keepRuns)
 		return err
 	})
@@ -51,15 +69,26 @@ func (l *Ledger) StartRun(ctx context.Context, version string) (Run, error) {
 	return before, nil
 }
 
-// EndRun records how the run that StartRun began has ended. Without one it is
-// [ErrNotFound].
+// EndRun records how the run that StartRun began has ended: with what was refused
+// until then, it is meant to be the last entry. Without a run it is [ErrNotFound]. The
+// start and the end of a run cannot be refused: while the audit chain is halted their
+// entries are owed.
 func (l *Ledger) EndRun(ctx context.Context, clean bool, took time.Duration) error {
 	l.mu.Lock()
 	id := l.run
 	l.mu.Unlock()
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
-		return affect(tx.Exec(`UPDATE runs SET stopped = ?, clean = ?, took = ? WHERE id = ?`, l.now(), clean, took, id))
-	})
+	e := audit.Entry{Kind: audit.Stop, By: audit.System, Detail: details(
+		"run", strconv.FormatInt(id, 10), "clean", strconv.FormatBool(clean), "took", took.String())}
+	err := l.submit(ctx, &act{must: true, do: func(g *group) error {
+		err := affect(g.tx.Exec(`UPDATE runs SET stopped = ?, clean = ?, took = ? WHERE id = ?`, l.now(), clean, took, id))
+		if err != nil {
+			return err // before a fold is sealed: those in memory could not be opened again
+		}
+		if err := l.sealAll(g); err != nil {
+			return err
+		}
+		return g.record(e)
+	}})
 	if err != nil {
 		return fmt.Errorf("end run: %w", err)
 	}
@@ -77,7 +106,8 @@ func (l *Ledger) Setting(ctx context.Context, name string) (value string, found 
 
 // SetSetting makes or changes a setting.
 func (l *Ledger) SetSetting(ctx context.Context, name, value string) error {
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
+	e := audit.Entry{Kind: audit.SettingChange, Object: "setting:" + name, Private: map[string]string{"value": value}}
+	err := l.act(ctx, &e, func(tx *sql.Tx) error {
 		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`, name, value)
 		return err
 	})

@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/eider-analytics/eider/store/audit"
 )
 
 // A Site is a web site, app or server whose events are taken.
@@ -36,31 +38,40 @@ func (l *Ledger) Sites(ctx context.Context) ([]Site, error) {
 	return sites, rows.Err()
 }
 
-// AddSite adds a site. One of the same domain is [ErrExists].
+// AddSite adds a site. One of the same domain is [ErrExists]. A site that Eider makes
+// by itself, for an event or because the settings list it, cannot be refused: while the
+// audit chain is halted its entry is owed.
 func (l *Ledger) AddSite(ctx context.Context, s Site) error {
 	if s.Created == 0 {
 		s.Created = l.now()
 	}
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
+	e := audit.Entry{Kind: audit.SiteCreate, Object: "site:" + s.Domain, Detail: details("timezone", s.Timezone)}
+	act := l.act
+	if audit.From(ctx) == audit.System {
+		act = l.mustAct
+	}
+	err := act(ctx, &e, func(tx *sql.Tx) error {
 		_, err := tx.Exec(`INSERT INTO sites (domain, timezone, created) VALUES (?, ?, ?)`, s.Domain, s.Timezone, s.Created)
 		return err
 	})
 	return about("add site", s.Domain, err)
 }
 
-// SetSite changes the time zone of a site. One that is not there is
-// [ErrNotFound].
+// SetSite changes the time zone of a site, as [Ledger.ChangeSettings] does.
 func (l *Ledger) SetSite(ctx context.Context, s Site) error {
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
-		return affect(tx.Exec(`UPDATE sites SET timezone = ? WHERE domain = ?`, s.Timezone, s.Domain))
+	_, err := l.ChangeSettings(ctx, s.Domain, func(set *SiteSettings) error {
+		set.Timezone = s.Timezone
+		return nil
 	})
-	return about("change site", s.Domain, err)
+	return err
 }
 
-// RemoveSite removes a site. Its events stay until they are erased, and its
-// salts until they expire. One that is not there is [ErrNotFound].
+// RemoveSite removes a site, with its goals, segments, annotations, shared links and
+// settings. Its events stay until they are erased, and its salts until they expire.
+// One that is not there is [ErrNotFound].
 func (l *Ledger) RemoveSite(ctx context.Context, domain string) error {
-	err := l.write(ctx, l.main, func(tx *sql.Tx) error {
+	e := audit.Entry{Kind: audit.SiteRemove, Object: "site:" + domain}
+	err := l.act(ctx, &e, func(tx *sql.Tx) error {
 		return affect(tx.Exec(`DELETE FROM sites WHERE domain = ?`, domain))
 	})
 	return about("remove site", domain, err)
@@ -113,12 +124,8 @@ func (l *Ledger) DropSalts(ctx context.Context, before int64) (int, error) {
 	l.w.Lock()
 	defer l.w.Unlock()
 	n, err := l.dropSalts(before)
-	if err == nil && l.wipe {
-		// Older versions of the pages are still in the WAL. A reader that keeps it
-		// from being emptied makes this an error, and wipe stays set.
-		if err = l.checkpoint("TRUNCATE"); err == nil {
-			l.wipe, l.written = false, 0
-		}
+	if err == nil {
+		err = l.wipeLocked()
 	}
 	if err != nil {
 		return n, fmt.Errorf("drop salts: %w", err)

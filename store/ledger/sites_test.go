@@ -276,8 +276,8 @@ func TestNewKey(t *testing.T) {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	now := int64(100)
-	l := open(t, dir, ledger.Options{Now: func() time.Time { now++; return time.UnixMicro(now) }})
+	c := clockAt(100)
+	l := open(t, dir, ledger.Options{Now: c.now})
 	var want []ledger.Key
 	for _, scope := range ledger.Scopes[:3] {
 		k, _, err := ledger.NewKey(scope, []string{scope}, "", 0)
@@ -290,7 +290,8 @@ func TestKeys(t *testing.T) {
 		if err := l.AddKey(t.Context(), k); !errors.Is(err, ledger.ErrExists) {
 			t.Errorf("AddKey again = %v, want ErrExists", err)
 		}
-		k.Created = int64(101 + 2*len(want))
+		k.Created = c.us.Load()
+		c.pass(time.Microsecond)
 		want = append(want, k)
 	}
 	if err := l.RevokeKey(t.Context(), want[0].ID, 500); err != nil {
@@ -317,9 +318,8 @@ func TestKeys(t *testing.T) {
 func TestRuns(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	now := int64(100)
-	clock := func() time.Time { now++; return time.UnixMicro(now) }
-	l := open(t, dir, ledger.Options{Now: clock})
+	c := clockAt(100)
+	l := open(t, dir, ledger.Options{Now: c.now})
 	if err := l.EndRun(t.Context(), true, 0); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("EndRun without a run = %v, want ErrNotFound", err)
 	}
@@ -330,17 +330,19 @@ func TestRuns(t *testing.T) {
 			t.Fatalf("StartRun = %+v, %v; want %+v", got, err, want)
 		}
 	}
-	now = 200
+	c.us.Store(201)
 	start("1", ledger.Run{})
+	c.pass(time.Microsecond)
 	if err := l.EndRun(t.Context(), true, 3*time.Second); err != nil {
 		t.Fatal(err)
 	}
+	c.pass(time.Microsecond)
 	start("2", ledger.Run{ID: 1, Version: "1", Started: 201, Stopped: 202, Clean: true, Took: 3 * time.Second})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = open(t, dir, ledger.Options{Now: clock}) // as after a kill
-	start("3", ledger.Run{ID: 2, Version: "2", Started: 204 - 1})
+	l = open(t, dir, ledger.Options{Now: c.now}) // as after a kill
+	start("3", ledger.Run{ID: 2, Version: "2", Started: 203})
 	for range 150 {
 		if _, err := l.StartRun(t.Context(), "4"); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,4 @@
+package answer
+
+// SizeOf is sizeOf.
+var SizeOf = sizeOf
