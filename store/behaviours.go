@@ -76,7 +76,7 @@ func (s *Store) behave(ctx context.Context, r reading, sn *Snapshot, each units)
 		return err
 	}
 	p.cut()
-	return p.run(ctx, each)
+	return asked(p.run(ctx, each))
 }
 
 // about says what is to be said of every answer.

@@ -14,3 +14,9 @@ func (s *Store) Recheck(ctx context.Context) (changed int, err error) {
 	defer s.maintaining.Unlock()
 	return s.recheck(ctx)
 }
+
+// Occupy keeps maintenance out, as other maintenance does, until the function that it returns.
+func (s *Store) Occupy() (release func()) {
+	s.maintaining.Lock()
+	return s.maintaining.Unlock
+}

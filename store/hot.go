@@ -62,22 +62,42 @@ func columns(f func(event.Column) string) string {
 // in the journal; events that the lens has read from there itself are skipped.
 // Flush keeps nothing of it.
 //
-// After an error the lens takes no more: call [Store.Rebuild]. What it had before
-// can still be asked for.
+// If questions leave it no room in DuckDB's memory, what is in the journal is published
+// instead, which needs none, unless other maintenance is going on: then there is an
+// error, and Flush is to be called again. After [ErrLens] the lens takes no more: call
+// [Store.Rebuild]. What it had before can still be asked for.
 func (s *Store) Flush(ctx context.Context, batch []event.Event) error {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
 	if err := s.usable(); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	if err := s.flush(ctx, batch); err != nil {
+	err := s.flush(ctx, batch)
+	if outOfMemory(err) && !errors.Is(err, ErrLens) {
+		err = s.publishInstead(ctx, err)
+	}
+	if err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return nil
 }
 
-// flush is Flush with flushing held.
+// publishInstead publishes all of the journal, for why, if nothing else is being done to
+// the parts.
+func (s *Store) publishInstead(ctx context.Context, why error) error {
+	if !s.maintaining.TryLock() {
+		return why
+	}
+	defer s.maintaining.Unlock()
+	s.log.Warn("no room for new events in DuckDB's memory: they are published")
+	if _, err := s.publishTo(ctx, s.ledger.LastSeq()); err != nil {
+		return errors.Join(why, err)
+	}
+	return nil
+}
+
+// flush makes a batch hot. An error of memory has left everything as it was.
 func (s *Store) flush(ctx context.Context, batch []event.Event) error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
 	l, v, err := s.present()
 	if err != nil {
 		return err
@@ -102,9 +122,11 @@ func (s *Store) flush(ctx context.Context, batch []event.Event) error {
 		time.Sleep(time.Duration(try) * 50 * time.Millisecond)
 		hot, err = s.add(ctx, l, v.hot, batch[len(batch)-1].Seq, record)
 	}
-	if err != nil {
-		s.spoil(err)
+	switch {
+	case outOfMemory(err):
 		return err
+	case err != nil:
+		return s.spoil(err)
 	}
 	hot[len(hot)-1].reach.note(batch)
 	fault.Point("flush: inserted")
@@ -119,11 +141,12 @@ func (s *Store) flush(ctx context.Context, batch []event.Event) error {
 }
 
 // spoil keeps the lens from taking more hot rows until it has been rebuilt: what
-// the failed attempt has left in them is not known.
-func (s *Store) spoil(err error) {
+// the failed attempt has left in them is not known. It returns what others will be told.
+func (s *Store) spoil(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = fmt.Errorf("%w: %w", ErrLens, err)
+	return s.broken
 }
 
 // present returns the lens, if it takes hot rows, and the current view.
@@ -314,8 +337,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 	}
 	hot, err := s.load(ctx, l, v.hot, v.flushed)
 	if err != nil {
-		s.spoil(err) // some of it may be in
-		return err
+		return s.spoil(err) // some of it may be in
 	}
 	s.change(func(v *view) trash {
 		v.hot, v.flushed = hot, newest(hot, v.flushed)

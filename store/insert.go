@@ -13,6 +13,10 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 )
 
+// undoPatience is how long it is tried to undo what found no memory: what has been ended
+// gives its own back a little later.
+const undoPatience = time.Second
+
 // insert adds records to a hot table that has so many rows, in one transaction.
 //
 // room is called when there is none, before what was begun is undone: that takes
@@ -31,38 +35,30 @@ func (l *lens) insert(ctx context.Context, table string, rows int64, records []a
 		defer release()
 		err = l.exec(ctx, "INSERT INTO "+table+" SELECT * FROM incoming", "DROP VIEW incoming", "COMMIT")
 	}
-	if err != nil {
-		if outOfMemory(err) {
-			room()
-		}
-		undo := patiently(func() error { _, err := l.writer.ExecContext(ctx, "ROLLBACK"); return err })
-		if undo == nil {
-			return err
-		}
-		// A statement that ends the transaction can find no room for its own answer
-		// after it has. Then there is none to undo, and the rows tell how it ended: all of
-		// them are there, or none.
-		var now int64
-		count := patiently(func() error { return l.writer.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&now) })
-		switch {
-		case !strings.Contains(undo.Error(), "no transaction is active") || count != nil:
-			return fmt.Errorf("%v; undo: %v", err, undo) // not to be taken for one that was undone
-		case now == rows:
-			return err
-		}
+	if err == nil {
+		return nil
 	}
-	return nil
-}
-
-// patiently does what may find no memory again for a second: what has been ended
-// gives its memory back a little later.
-func patiently(do func() error) error {
-	err := do()
-	for try := 1; try < 20 && outOfMemory(err); try++ {
-		time.Sleep(50 * time.Millisecond)
-		err = do()
+	if outOfMemory(err) {
+		room()
 	}
-	return err
+	// A COMMIT that finds no room has ended the transaction, the one way or the other: also
+	// the answer to it needs room. The rows tell how: all of them are there, or none.
+	undo := patiently(ctx, undoPatience, func() error { _, err := l.writer.ExecContext(ctx, "ROLLBACK"); return err })
+	if undo != nil && !strings.Contains(undo.Error(), "no transaction is active") {
+		return fmt.Errorf("%v; undo: %v", err, undo) // not to be taken for one that was undone
+	}
+	var now, more int64
+	for _, r := range records {
+		more += r.NumRows()
+	}
+	count := patiently(ctx, undoPatience, func() error { return l.writer.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&now) })
+	switch {
+	case count == nil && now == rows:
+		return err
+	case count == nil && now == rows+more:
+		return nil
+	}
+	return fmt.Errorf("%v; %d rows, want %d or %d: %v", err, now, rows, rows+more, count)
 }
 
 func (l *lens) exec(ctx context.Context, stmts ...string) error {

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/eider-analytics/eider/store/event"
 )
@@ -41,14 +44,43 @@ func TestInsertEnds(t *testing.T) {
 	for range n {
 		tooMany = append(tooMany, record)
 	}
-	insert := func(room func()) error { return l.insert(ctx, "hot.g1", recordRows, tooMany, room) }
+	rows := int64(recordRows)
+	insert := func(room func()) error { return l.insert(ctx, "hot.g1", rows, tooMany, room) }
 	if err := insert(func() {}); !outOfMemory(err) {
 		t.Fatalf("%v, want one of memory", err)
 	}
 	if err := insert(func() { do("ROLLBACK") }); !outOfMemory(err) {
 		t.Errorf("undone by itself: %v, want one of memory", err)
 	}
-	if err := insert(func() { do("ROLLBACK", "INSERT INTO hot.g1 SELECT * FROM hot.g1") }); err != nil {
+	rows -= n * recordRows // the table has as many rows as if all of them were in it
+	if err := insert(func() { do("ROLLBACK") }); err != nil {
 		t.Errorf("done: %v", err)
+	}
+	rows++
+	if err := insert(func() { do("ROLLBACK") }); err == nil || outOfMemory(err) {
+		t.Errorf("neither: %v, want an error that is not one of memory", err)
+	}
+}
+
+// TestOutOfMemory: what DuckDB says when it had no room, as it was seen to.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&duckdb.Error{Type: duckdb.ErrorTypeOutOfMemory, Msg: "Out of Memory Error: failed to offload data block"}, true},
+		{&duckdb.Error{Type: duckdb.ErrorTypeTransaction, Msg: "TransactionContext Error: Failed to commit: could not allocate block of size 256.0 KiB (79.8 MiB/80.0 MiB used)"}, true},
+		{&duckdb.Error{Type: duckdb.ErrorTypeTransaction, Msg: "TransactionContext Error: Failed to commit: failed to pin block of size 256.0 KiB (47.8 MiB/48.0 MiB used)"}, true},
+		{&duckdb.Error{Type: duckdb.ErrorTypeTransaction, Msg: "TransactionContext Error: Failed to commit: PRIMARY KEY or UNIQUE constraint violation"}, false},
+		{&duckdb.Error{Type: duckdb.ErrorTypeTransaction, Msg: "TransactionContext Error: Current transaction is aborted (please ROLLBACK)"}, true},
+		{&duckdb.Error{Type: duckdb.ErrorTypeCatalog, Msg: "Catalog Error: Table with name g7 does not exist!"}, false},
+		{fmt.Errorf("%w: %w", errView, errors.New("x")), true},
+		{context.Canceled, false},
+		{nil, false},
+	} {
+		if got := outOfMemory(c.err); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -306,6 +307,34 @@ func TestCrampedStart(t *testing.T) {
 	if err := r.store.Healthy(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestCrampedFlush brings more events at once than DuckDB takes in: they are published. While
+// something else is being done to the parts that cannot be; then nothing has happened.
+func TestCrampedFlush(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *store.Options) { o.MemoryLimit = 16 << 20 })
+	rnd := rand.New(rand.NewPCG(3, 4))
+	r.append(some(rnd, 100, 2)...)
+	r.flush(100)
+	for range 10 {
+		r.append(some(rnd, 4096, 2)...)
+	}
+	release := r.store.Occupy()
+	err := r.store.Flush(t.Context(), r.waiting)
+	release()
+	if err == nil || errors.Is(err, store.ErrLens) {
+		t.Fatalf("flush = %v, want an error of memory that the lens survives", err)
+	}
+	r.check()
+	r.flush(len(r.waiting))
+	r.check()
+	if st := r.store.Stats(); st.Published != r.last || st.HotRows != 0 || st.LensRebuilds != 0 {
+		t.Errorf("published through %d with %d hot rows and %d rebuilds, want %d, none and none", st.Published, st.HotRows, st.LensRebuilds, r.last)
+	}
+	r.append(some(rnd, 100, 2)...)
+	r.flush(100)
+	r.check()
 }
 
 // TestRebuildWaits rebuilds twice while a connection to the lens is out: two

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -17,6 +18,10 @@ import (
 // hold such events: what was imported without it would be counted twice once it is
 // restored. Restore it, or let retention remove it, and ask again.
 var ErrKnownDamaged = errors.New("a damaged part may hold some of these events already")
+
+// knownPatience is how long [Store.KnownIDs] waits for memory: there is no harm in
+// waiting, and to break an import off is some.
+const knownPatience = 30 * time.Second
 
 // KnownIDs says which of the ids events of a site carry as Dedupe that happened
 // on the days from to to, both included. The map holds those only.
@@ -41,13 +46,15 @@ func (s *Store) KnownIDs(ctx context.Context, site string, from, to event.Day, i
 		WHERE site = $1 AND epoch_us("time") >= $2 AND epoch_us("time") < $3
 		AND event_id IN (SELECT unnest($4::UUID[]))`
 	args := []any{site, start, end, "[" + strings.Join(list, ",") + "]"}
-	err := s.query(ctx, text, args, func(rows *sql.Rows) error {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		known[parseID(id)] = true
-		return nil
+	err := patiently(ctx, knownPatience, func() error {
+		return s.query(ctx, text, args, func(rows *sql.Rows) error {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			known[parseID(id)] = true
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up event ids: %w", err)

@@ -48,12 +48,10 @@ func (s *Store) Publish(ctx context.Context) (Published, error) {
 }
 
 // publish is Publish with maintaining held.
-func (s *Store) publish(ctx context.Context) (p Published, err error) {
+func (s *Store) publish(ctx context.Context) (Published, error) {
 	if err := s.usable(); err != nil {
-		return p, err
+		return Published{}, err
 	}
-	began := time.Now()
-	s.pace.begin()
 	target, err := s.rotate(ctx)
 	if err != nil {
 		// Parts are made from the journal: that can be done without the lens, and at
@@ -61,6 +59,13 @@ func (s *Store) publish(ctx context.Context) (p Published, err error) {
 		s.log.Warn("publishing without the lens", "err", err)
 		target = s.ledger.LastSeq()
 	}
+	return s.publishTo(ctx, target)
+}
+
+// publishTo is publish for what is in groups up to target, flushed or not.
+func (s *Store) publishTo(ctx context.Context, target int64) (p Published, err error) {
+	began := time.Now()
+	s.pace.begin()
 	s.mu.Lock()
 	p.Through = s.view.published
 	s.mu.Unlock()

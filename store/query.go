@@ -284,11 +284,7 @@ func (s *Store) edges(ctx context.Context, sn *Snapshot, site string) (first, la
 // query calls scan for every row of a statement's result. It returns an
 // [event.ErrMemory] if there was no room.
 func (s *Store) query(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) (err error) {
-	defer func() {
-		if outOfMemory(err) {
-			err = event.ErrMemory
-		}
-	}()
+	defer func() { err = asked(err) }()
 	conn, err := s.Conn(ctx)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -19,6 +20,13 @@ import (
 // rowsAtOnce is how many events are read in one statement: DuckDB hands over the
 // result of a statement as a whole, so this bounds the memory of a reader.
 const rowsAtOnce = 16 << 10
+
+// A scan that finds no memory reads half as many events at once, but no fewer than
+// leastRows, and gives up when it has found none for so long.
+const (
+	leastRows    = 1 << 10
+	scanPatience = 30 * time.Second
+)
 
 // A span is which events a scan reads.
 type span struct {
@@ -34,7 +42,8 @@ type span struct {
 // fn must not keep the record.
 //
 // It goes through the sequence numbers in windows that grow while there is little
-// in them, and asks only the parts that may hold a number of the window.
+// in them, and asks only the parts that may hold a number of the window. Where there is
+// no memory for one it waits, and goes on with smaller ones.
 func (s *Store) scan(ctx context.Context, sn *Snapshot, sp span, fn func(arrow.RecordBatch) error) error {
 	conn, err := s.Conn(ctx)
 	if err != nil {
@@ -42,8 +51,7 @@ func (s *Store) scan(ctx context.Context, sn *Snapshot, sp span, fn func(arrow.R
 	}
 	defer conn.Close()
 	sp.most = cmp.Or(sp.most, rowsAtOnce)
-	most := int64(sp.most)
-	width := most
+	width := int64(sp.most)
 	end := sn.Flushed()
 	if sp.upTo != 0 {
 		end = min(end, sp.upTo)
@@ -53,9 +61,17 @@ func (s *Store) scan(ctx context.Context, sn *Snapshot, sp span, fn func(arrow.R
 		if upTo < after { // overflow
 			upTo = end
 		}
-		n, last, err := scanWindow(ctx, conn, sn, sp, after, upTo, fn)
-		if err != nil {
+		var n, last, most int64
+		err := patiently(ctx, scanPatience, func() (err error) {
+			most = int64(sp.most)
+			n, last, err = scanWindow(ctx, conn, sn, sp, after, upTo, fn)
+			if outOfMemory(err) {
+				after, sp.most = max(after, last), max(sp.most/2, leastRows) // fn has had some
+			}
 			return err
+		})
+		if err != nil {
+			return asked(err)
 		}
 		if n == most { // there may be more in the window
 			after, width = last, max(width/2, most)

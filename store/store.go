@@ -313,7 +313,8 @@ func (s *Store) fail(err error) {
 }
 
 // Healthy returns why questions cannot be answered or events not be published,
-// or nil. It asks DuckDB, which after a fatal error refuses everything.
+// or nil. It asks DuckDB, which after a fatal error refuses everything; that there is no
+// memory to ask with is no such error.
 func (s *Store) Healthy(ctx context.Context) error {
 	if err := s.usable(); err != nil {
 		return err
@@ -326,7 +327,7 @@ func (s *Store) Healthy(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(ctx, "SELECT 1"); err != nil {
+	if _, err := conn.ExecContext(ctx, "SELECT 1"); err != nil && !outOfMemory(err) {
 		return fmt.Errorf("ask lens: %w", err)
 	}
 	return nil

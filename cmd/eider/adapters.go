@@ -54,7 +54,7 @@ type importer struct{ *ingest.Ingest }
 func (i importer) Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error) {
 	report, err := i.Ingest.Import(ctx, site, format, r, progress)
 	if err != nil {
-		return report, err
+		return report, busy(err)
 	}
 	return report, i.Flush(ctx)
 }

@@ -187,14 +187,14 @@ func (g gdprConfig) privacy() ingest.Privacy {
 }
 
 // A lens is the store as ingest sees it: one that mends itself. A flush that
-// failed is tried again by ingest, on a lens made anew from the journal.
+// failed is tried again by ingest, if need be on a lens made anew from the journal.
 type lens struct {
 	*store.Store
 	metrics *server.Metrics
 	grown   func() // called when a flush has brought events
 }
 
-// Flush is [store.Store.Flush], and rebuilds the lens if that fails.
+// Flush is [store.Store.Flush], and rebuilds the lens if that has to be.
 func (l lens) Flush(ctx context.Context, events []event.Event) error {
 	start := time.Now()
 	err := l.Store.Flush(ctx, events)
@@ -202,6 +202,9 @@ func (l lens) Flush(ctx context.Context, events []event.Event) error {
 	if err == nil {
 		l.grown()
 		return nil
+	}
+	if !errors.Is(err, store.ErrLens) {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
 	defer cancel()

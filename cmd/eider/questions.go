@@ -44,11 +44,16 @@ func put[T any](ctx context.Context, q *questions, kind string, ask answer.Quest
 		if err == nil {
 			q.metrics.Query(kind, plan, time.Since(start))
 		}
-		if errors.Is(err, store.ErrLens) {
-			err = fmt.Errorf("%w: %w", event.ErrBusy, err) // it is being rebuilt: ask again
-		}
-		return v, err
+		return v, busy(err)
 	})
+}
+
+// busy says of the error of a lens that is being rebuilt that one can ask again.
+func busy(err error) error {
+	if errors.Is(err, store.ErrLens) {
+		return fmt.Errorf("%w: %w", event.ErrBusy, err)
+	}
+	return err
 }
 
 // raw is a run that reads rows only.
@@ -153,5 +158,5 @@ func (q *questions) Export(ctx context.Context, w io.Writer, ask event.ExportQue
 	start := time.Now()
 	rows, last, err = q.store.Export(ctx, w, ask)
 	q.metrics.Query("export", event.PlanRaw, time.Since(start))
-	return rows, last, err
+	return rows, last, busy(err)
 }
