@@ -136,7 +136,7 @@ func TestDoorIsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{first, second, token, code, seed, "vera vane", third, slug} {
+	for _, secret := range []string{first, second, token, `"` + code + `"`, seed, "vera vane", third, slug} { // six digits alone are in many a time
 		if strings.Contains(string(leaves), secret) {
 			t.Errorf("%q is in a leaf", secret)
 		}
