@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/eider-analytics/eider/store/event"
+)
 
 // For tests from the outside.
 var (
@@ -19,4 +23,9 @@ func (s *Store) Recheck(ctx context.Context) (changed int, err error) {
 func (s *Store) Occupy() (release func()) {
 	s.maintaining.Lock()
 	return s.maintaining.Unlock
+}
+
+// Ask answers a question from a snapshot.
+func (s *Store) Ask(ctx context.Context, sn *Snapshot, q event.Query) (*event.Answer, error) {
+	return s.ask(ctx, sn, q)
 }

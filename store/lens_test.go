@@ -276,6 +276,10 @@ func TestRebuild(t *testing.T) {
 	if n, err := count(t, r.store, sn); err == nil {
 		t.Errorf("a snapshot of the old lens counts %d without an error", n)
 	}
+	q := event.Query{Site: "a.example", From: midnight - 400*day, To: midnight + 400*day, Metrics: []event.Metric{event.Events}}
+	if a, err := r.store.Ask(t.Context(), sn, q); !errors.Is(err, store.ErrLens) {
+		t.Errorf("asked of a snapshot of the old lens: %v, %v; want %v", a, err, store.ErrLens)
+	}
 	waiting := r.waiting
 	if err := r.store.Flush(t.Context(), waiting); err != nil { // the rebuild has read them already
 		t.Fatal(err)

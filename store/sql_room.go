@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -149,10 +150,14 @@ func outOfMemory(err error) bool {
 // its type does not say so.
 var noRoom = []string{"transaction is aborted", "could not allocate block", "failed to pin block", "failed to allocate data"}
 
-// asked is err as who asked is told it: [event.ErrMemory] if there was no room.
+// asked is err as who asked is told it: [event.ErrMemory] if there was no room, [ErrLens]
+// if there is a new lens, which has none of the tables of a snapshot that was taken before.
 func asked(err error) error {
 	if outOfMemory(err) {
 		return event.ErrMemory
+	}
+	if failed, ok := errors.AsType[*duckdb.Error](err); ok && failed.Type == duckdb.ErrorTypeCatalog && strings.Contains(failed.Msg, "Table with name") {
+		return fmt.Errorf("%w: %w", ErrLens, err)
 	}
 	return err
 }
