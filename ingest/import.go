@@ -52,9 +52,8 @@ type importer struct {
 // user agent on the logged day, with a salt that is made for this import and ends
 // with it. Visits are counted within one import.
 //
-// progress, if not nil, is called after every chunk. The site must exist, or
-// sites are made by their first event.
-func (in *Ingest) Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error) {
+// The site must exist, or sites are made by their first event.
+func (in *Ingest) Import(ctx context.Context, site, format string, r io.Reader) (event.ImportReport, error) {
 	if format != Combined && format != Common {
 		return event.ImportReport{}, fieldError("format", "%q is not one of combined, common", format)
 	}
@@ -73,7 +72,7 @@ func (in *Ingest) Import(ctx context.Context, site, format string, r io.Reader, 
 		return event.ImportReport{}, err
 	}
 	im := in.newImporter(st, format == Combined)
-	err = im.run(ctx, r, progress)
+	err = im.run(ctx, r)
 	return im.report, err
 }
 
@@ -107,7 +106,7 @@ func plain(r io.Reader) (io.Reader, error) {
 	return bufio.NewReaderSize(z, maxLogLine), nil
 }
 
-func (im *importer) run(ctx context.Context, r io.Reader, progress func(event.ImportProgress)) error {
+func (im *importer) run(ctx context.Context, r io.Reader) error {
 	lines := &lineReader{r: r.(*bufio.Reader)}
 	for {
 		line, err := lines.next()
@@ -127,25 +126,8 @@ func (im *importer) run(ctx context.Context, r io.Reader, progress func(event.Im
 		if err := im.commit(ctx); err != nil {
 			return err
 		}
-		if progress != nil {
-			progress(im.progress(lines.bytes))
-		}
 	}
-	if err := im.commit(ctx); err != nil {
-		return err
-	}
-	if progress != nil {
-		progress(im.progress(lines.bytes))
-	}
-	return nil
-}
-
-func (im *importer) progress(bytes int64) event.ImportProgress {
-	p := event.ImportProgress{Bytes: bytes, Lines: im.report.Lines, Imported: im.report.Imported, Skipped: im.report.Duplicates}
-	for _, n := range im.report.Skipped {
-		p.Skipped += n
-	}
-	return p
+	return im.commit(ctx)
 }
 
 // line makes an event of a line, or counts why it is none.
@@ -272,23 +254,18 @@ func (im *importer) fresh(ctx context.Context) ([]pending, error) {
 }
 
 // A lineReader reads lines of bounded length.
-type lineReader struct {
-	r     *bufio.Reader
-	bytes int64
-}
+type lineReader struct{ r *bufio.Reader }
 
 // next returns the next line without its end. Instead of a line that is too long
 // it returns a text that is no line of a log.
 func (l *lineReader) next() (string, error) {
 	line, err := l.r.ReadSlice('\n')
-	l.bytes += int64(len(line))
 	s := strings.TrimRight(string(line), "\r\n")
 	if err == bufio.ErrBufferFull {
 		s = "a line longer than " + strconv.Itoa(maxLogLine) + " bytes"
 	}
 	for err == bufio.ErrBufferFull {
 		line, err = l.r.ReadSlice('\n')
-		l.bytes += int64(len(line))
 	}
 	if err == io.EOF && s != "" {
 		err = nil

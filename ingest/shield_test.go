@@ -147,7 +147,7 @@ func TestShieldOfImports(t *testing.T) {
 	const log = `203.0.113.1 - - [01/Mar/2026:10:00:00 +0000] "GET /admin/x HTTP/1.1" 200 5 "-" "` + firefox + `"
 203.0.113.1 - - [01/Mar/2026:10:00:01 +0000] "GET /x HTTP/1.1" 200 5 "-" "` + firefox + `"
 `
-	report, err := r.Import(t.Context(), "example.com", "combined", strings.NewReader(log), func(event.ImportProgress) {})
+	report, err := r.Import(t.Context(), "example.com", "combined", strings.NewReader(log))
 	if err != nil || report.Lines != 2 || report.Imported != 1 || report.Skipped[event.RejectPath] != 1 {
 		t.Errorf("%+v, %v; want one imported and one skipped by its path", report, err)
 	}

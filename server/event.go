@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -30,10 +29,9 @@ type Ingest interface {
 	Batch(ctx context.Context, body io.Reader, ndjson bool, c event.Client, site string) (event.Result, error)
 }
 
-// Importer reads logs and other tools' exports. It calls progress from the
-// goroutine that called it.
+// Importer reads logs and other tools' exports.
 type Importer interface {
-	Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error)
+	Import(ctx context.Context, site, format string, r io.Reader) (event.ImportReport, error)
 }
 
 // postEvent is Plausible's Events API: its answers are Plausible's.
@@ -273,11 +271,8 @@ func (p *progress) end(s *Server, r *http.Request, report any, err error) error 
 	return nil
 }
 
-type importProgress struct {
-	Bytes    int64 `json:"bytes"`
-	Lines    int64 `json:"lines"`
-	Imported int64 `json:"imported"`
-	Skipped  int64 `json:"skipped"`
+type imported struct {
+	Report importReport `json:"report"`
 }
 
 type importReport struct {
@@ -290,6 +285,8 @@ type importReport struct {
 	LastSeq    int64            `json:"last_seq"`
 }
 
+// postImport answers when it has read the whole log, not while: a proxy may read no more
+// of a request once its answer has begun, as nginx does.
 func (s *Server) postImport(w http.ResponseWriter, r *http.Request) error {
 	site, err := param(r, "site_id", "")
 	if err != nil {
@@ -305,26 +302,18 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// The progress is written while the log is still being read. net/http then
-	// does not clear away a body that was not read to its end; the connection
-	// must not be used again, or the rest would be taken for another request.
-	w.Header().Set("Connection", "close")
 	conn := http.NewResponseController(w)
-	if err := conn.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("write while reading: %w", err)
-	}
 	r.Body = patient{r.Body, conn, s.o.BodyTimeout}
 	body, err := openBody(w, r, 0)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	p := s.newProgress(w)
-	_ = conn.SetWriteDeadline(time.Time{}) // until the first line of progress
+	_ = conn.SetWriteDeadline(time.Time{}) // until there is an answer
 	act := audit.Entry{Kind: audit.DataImport, Object: "site:" + site, Detail: map[string]string{"format": format}}
 	var report event.ImportReport
 	err = s.during(r.Context(), act, func() (map[string]string, error) {
-		report, err = s.o.Importer.Import(r.Context(), site, format, body, func(at event.ImportProgress) { p.step(importProgress(at)) })
+		report, err = s.o.Importer.Import(r.Context(), site, format, body)
 		return map[string]string{
 			"lines": strconv.FormatInt(report.Lines, 10), "imported": strconv.FormatInt(report.Imported, 10),
 			"duplicates": strconv.FormatInt(report.Duplicates, 10), "last_seq": strconv.FormatInt(report.LastSeq, 10),
@@ -333,10 +322,15 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request) error {
 	if report.Skipped == nil {
 		report.Skipped = map[string]int64{}
 	}
-	return p.end(s, r, importReport{
+	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, imported{importReport{
 		Lines: report.Lines, Imported: report.Imported, Duplicates: report.Duplicates, Skipped: report.Skipped,
 		From: stamp(report.From), To: stamp(report.To), LastSeq: report.LastSeq,
-	}, err)
+	}})
+	return nil
 }
 
 // stamp writes a time as RFC 3339; 0 is "".

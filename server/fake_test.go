@@ -98,7 +98,7 @@ func (f *fake) Batch(ctx context.Context, body io.Reader, ndjson bool, c event.C
 	return f.result, f.err
 }
 
-func (f *fake) Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error) {
+func (f *fake) Import(ctx context.Context, site, format string, r io.Reader) (event.ImportReport, error) {
 	if f.imported != nil {
 		if err := f.imported(r); err != nil {
 			return event.ImportReport{}, err
@@ -106,7 +106,6 @@ func (f *fake) Import(ctx context.Context, site, format string, r io.Reader, pro
 	}
 	b, err := io.ReadAll(r)
 	f.body, f.site = string(b), site
-	progress(event.ImportProgress{Bytes: int64(len(b)), Lines: 2})
 	if err == nil {
 		err = f.err
 	}

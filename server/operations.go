@@ -166,7 +166,7 @@ var eventOperations = map[string]operation{
 	"POST /api/import": {
 		group: ofEvents, says: "Imports an access log.", asks: asking("site_id", "format"),
 		takes: []media{{"application/octet-stream", nil}, {"text/plain", nil}},
-		gives: []reply{{http.StatusOK, "Without the last line it is not done; what is sent again counts once.", lined}},
+		gives: okJSON("What came of each line. What is sent again counts once.", imported{}),
 		fails: notFound,
 	},
 }

@@ -51,8 +51,8 @@ func (e *engine) newServer(ctx context.Context, drain time.Duration, more func(*
 type importer struct{ *ingest.Ingest }
 
 // Import implements [server.Importer].
-func (i importer) Import(ctx context.Context, site, format string, r io.Reader, progress func(event.ImportProgress)) (event.ImportReport, error) {
-	report, err := i.Ingest.Import(ctx, site, format, r, progress)
+func (i importer) Import(ctx context.Context, site, format string, r io.Reader) (event.ImportReport, error) {
+	report, err := i.Ingest.Import(ctx, site, format, r)
 	if err != nil {
 		return report, busy(err)
 	}

@@ -116,7 +116,7 @@ func (d *daemon) try(client *http.Client, c *chore, caller int, n int64, sum *to
 	case err != nil:
 		d.Errorf("%s: %d and then %v", c.name, res.StatusCode, err)
 		return false
-	case res.StatusCode/100 == 2 && !bytes.Contains(answer, []byte(`"rejected":[{`)) && !bytes.Contains(answer, []byte(`"error":`)):
+	case res.StatusCode/100 == 2 && !bytes.Contains(answer, []byte(`"rejected":[{`)):
 	case res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "",
 		res.StatusCode == http.StatusTooManyRequests && res.Header.Get("Retry-After") != "":
 		time.Sleep(pause)

@@ -310,7 +310,7 @@ func (r *trial) importLog() {
 	for _, l := range log.lines {
 		text.WriteString(l.text + "\n")
 	}
-	report, err := importer{r.ingest}.Import(r.t.Context(), log.site, ingest.Combined, strings.NewReader(text.String()), nil)
+	report, err := importer{r.ingest}.Import(r.t.Context(), log.site, ingest.Combined, strings.NewReader(text.String()))
 	r.must(err)
 	r.judgeImport(log, report)
 	r.model.flush()

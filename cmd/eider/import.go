@@ -108,10 +108,11 @@ func (p *program) importFile(ctx context.Context, r *remote, site, format, file 
 		return importReport{}, err
 	}
 	defer res.Body.Close()
-	report, err := readReport[importReport](res.Body, func(at struct{ Imported int64 }) {
-		bar.Describe(fmt.Sprintf("%s: %d events", file, at.Imported))
-	})
-	return report, errors.Join(err, bar.Finish())
+	var answer struct{ Report importReport }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		return importReport{}, fmt.Errorf("read the answer: %w", err)
+	}
+	return answer.Report, bar.Finish()
 }
 
 // openInput opens a file, or standard input for -, and returns its size; -1 if

@@ -109,11 +109,36 @@ func (p *program) verifyParts(ctx context.Context, r *remote) (verifyReport, err
 		bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(p.stderr), progressbar.OptionSetDescription("parts"),
 			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
 	}
-	report, err := readReport[verifyReport](res.Body, func(at struct{ Done, Total int }) {
-		bar.ChangeMax(at.Total)
-		_ = bar.Set(at.Done) // a bar that cannot be drawn is no reason to stop
+	report, err := readVerified(res.Body, func(done, total int) {
+		bar.ChangeMax(total)
+		_ = bar.Set(done) // a bar that cannot be drawn is no reason to stop
 	})
 	return report, errors.Join(err, bar.Finish())
+}
+
+// readVerified reads the answer of a verification: lines of progress, and then the
+// report or what went wrong.
+func readVerified(body io.Reader, progress func(done, total int)) (verifyReport, error) {
+	in := json.NewDecoder(body)
+	for {
+		var line struct {
+			Progress *struct{ Done, Total int }
+			Report   *verifyReport
+			Error    string
+		}
+		switch err := in.Decode(&line); {
+		case errors.Is(err, io.EOF):
+			return verifyReport{}, errors.New("the answer ended before its report; run it again")
+		case err != nil:
+			return verifyReport{}, fmt.Errorf("read the answer: %w", err)
+		case line.Error != "":
+			return verifyReport{}, errors.New(line.Error)
+		case line.Report != nil:
+			return *line.Report, nil
+		case line.Progress != nil:
+			progress(line.Progress.Done, line.Progress.Total)
+		}
+	}
 }
 
 func (r *verifyReport) write(w io.Writer, asJSON bool) error {

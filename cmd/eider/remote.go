@@ -137,29 +137,3 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 	}
 	return nil
 }
-
-// readReport reads the answer to a request that takes long: lines of progress,
-// and then the report or what went wrong.
-func readReport[Report, Progress any](body io.Reader, progress func(Progress)) (Report, error) {
-	var none Report
-	in := json.NewDecoder(body)
-	for {
-		var line struct {
-			Progress *Progress
-			Report   *Report
-			Error    string
-		}
-		switch err := in.Decode(&line); {
-		case errors.Is(err, io.EOF):
-			return none, errors.New("the answer ended before its report; nothing that is run again counts twice")
-		case err != nil:
-			return none, fmt.Errorf("read the answer: %w", err)
-		case line.Error != "":
-			return none, errors.New(line.Error)
-		case line.Report != nil:
-			return *line.Report, nil
-		case line.Progress != nil:
-			progress(*line.Progress)
-		}
-	}
-}

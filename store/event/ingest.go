@@ -98,14 +98,6 @@ type LimitError struct {
 
 func (e *LimitError) Error() string { return "too many events; send fewer or send them in batches" }
 
-// An ImportProgress says how far an import has come.
-type ImportProgress struct {
-	Bytes    int64 // read, after decompression
-	Lines    int64
-	Imported int64
-	Skipped  int64 // duplicates among them
-}
-
 // An ImportReport is the account of a whole import: Imported, Duplicates and the
 // sum of Skipped together are Lines.
 type ImportReport struct {

@@ -28,18 +28,17 @@ function exporting(site_id) {
 	return card(t('export.title'), h('p', { class: 'soft' }, t('export.hint')), form);
 }
 
-// send uploads a log and tells how far it is. XMLHttpRequest says it of both ways.
+// send uploads a log and tells how far it is, as only XMLHttpRequest does.
 function send(site_id, format, file, tell) {
 	return new Promise((resolve, reject) => {
 		const xhr = new XMLHttpRequest();
-		const lines = () => xhr.responseText.split('\n').filter((l) => l.trim()).map((l) => { try { return JSON.parse(l); } catch { return {}; } });
 		xhr.upload.onprogress = (e) => { if (e.lengthComputable) tell(e.loaded / e.total); };
-		xhr.onprogress = () => { const p = lines().findLast((l) => l.progress)?.progress; if (p) tell(undefined, p); };
 		xhr.onerror = () => reject(new Error(t('error.offline')));
 		xhr.onload = () => {
-			const last = lines().at(-1) ?? {};
+			let answer = {};
+			try { answer = JSON.parse(xhr.responseText); } catch { /* a proxy's page */ }
 			forget();
-			if (last.report) resolve(last.report); else reject(new Error(last.error ?? t('error.status', { status: xhr.status })));
+			if (answer.report) resolve(answer.report); else reject(new Error(answer.error ?? t('error.status', { status: xhr.status })));
 		};
 		xhr.open('POST', '/api/import' + query({ site_id, format }));
 		xhr.setRequestHeader('Content-Type', 'text/plain');
@@ -54,10 +53,7 @@ function importing(site_id, done) {
 		bar.value = 0;
 		put(say);
 		try {
-			const r = await send(site_id, f.format.value, f.file.files[0], (share, p) => {
-				if (share !== undefined) bar.value = share;
-				if (p) put(say, t('import.progress', { lines: p.lines ?? 0, n: p.imported ?? 0 }));
-			});
+			const r = await send(site_id, f.format.value, f.file.files[0], (share) => { bar.value = share; });
 			const skipped = Object.entries(r.skipped ?? {}).filter(([, n]) => n).map(([why, n]) => `${why} ${number(n)}`).join(', ');
 			put(say, t('import.done', { n: r.imported, lines: r.lines, duplicates: r.duplicates }), skipped && ' ' + t('import.skipped', { skipped }));
 			done();
