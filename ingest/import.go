@@ -265,7 +265,7 @@ func (l *lineReader) next() (string, error) {
 		s = "a line longer than " + strconv.Itoa(maxLogLine) + " bytes"
 	}
 	for err == bufio.ErrBufferFull {
-		line, err = l.r.ReadSlice('\n')
+		_, err = l.r.ReadSlice('\n')
 	}
 	if err == io.EOF && s != "" {
 		err = nil
