@@ -153,7 +153,11 @@ func (b patient) Read(p []byte) (int, error) {
 	if err := b.conn.SetReadDeadline(time.Now().Add(b.pause)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { // net/http watches the connection from here on, and takes a deadline for its end
+		_ = b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // A stream writes an answer of any length. It gives every piece time to be

@@ -483,6 +483,34 @@ func TestImportAnswersLast(t *testing.T) {
 	}
 }
 
+// TestImportTakesItsTime imports a log that takes longer when it has been read than it may
+// stand still before: the client has not gone.
+func TestImportTakesItsTime(t *testing.T) {
+	t.Parallel()
+	const pause = 50 * time.Millisecond
+	r := newRig(t, func(o *server.Options) { o.BodyTimeout = pause })
+	r.imported = func(body io.Reader) error {
+		for range 2 { // as who reads lines does
+			if _, err := io.ReadAll(body); err != nil {
+				return err
+			}
+		}
+		time.Sleep(4 * pause)
+		return nil
+	}
+	url, _ := r.listen(t)
+	req, _ := http.NewRequest("POST", url+"/api/import?site_id=example.com", strings.NewReader("line\nline\n"))
+	req.Header.Set("Authorization", "Bearer "+bootstrap)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%s, %v: %s", resp.Status, err, text)
+	}
+}
+
 // BenchmarkPostEvent compares the way of an event through the server, up to
 // ingest, with a handler that only reads the body.
 func BenchmarkPostEvent(b *testing.B) {

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -107,7 +108,7 @@ func (f *fake) Import(ctx context.Context, site, format string, r io.Reader) (ev
 	b, err := io.ReadAll(r)
 	f.body, f.site = string(b), site
 	if err == nil {
-		err = f.err
+		err = cmp.Or(f.err, ctx.Err())
 	}
 	return event.ImportReport{Lines: 2, Imported: 1, Skipped: map[string]int64{"status": 1}, From: now.UnixMicro()}, err
 }
